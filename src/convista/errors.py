@@ -1,0 +1,83 @@
+"""What can go wrong, as a tree.
+
+ConvistaError
+├── InputError          what the user gave is wrong (exit code 2)
+│   ├── UnknownNameError  no such network, optimiser, option; says what comes nearest
+│   ├── DataError         the pictures cannot be trained or judged on
+│   ├── WeightsError      a weights file does not fit the network
+│   ├── RunError          a run folder is missing, incomplete, taken or does not match
+│   ├── StorageError      a place that cannot be written, or is full
+│   └── DivergedError     the loss became not-a-number three times
+└── InterruptedRunError Ctrl-C or SIGTERM; everything so far is saved (exit code 130)
+
+Each message says what was asked, what was expected, what was found, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConvistaError",
+    "DataError",
+    "DivergedError",
+    "InputError",
+    "InterruptedRunError",
+    "RunError",
+    "StorageError",
+    "UnknownNameError",
+    "WeightsError",
+]
+
+
+class ConvistaError(Exception):
+    """The root: everything that convista raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(ConvistaError):
+    """What the user gave is wrong; the message says how to mend it."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """No `kind` is called `name`; the nearest known names are suggested.
+
+    >>> print(UnknownNameError("network", "resnet81", ["resnet18", "lenet5"]))
+    There is no network named 'resnet81'. Did you mean resnet18?
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        super().__init__(f"There is no {kind} named '{name}'. {hint}")
+
+
+class DataError(InputError):
+    """The pictures cannot be trained or judged on."""
+
+
+class WeightsError(InputError):
+    """A weights file does not fit the network."""
+
+
+class RunError(InputError):
+    """A run folder is missing, incomplete, taken, or does not match what is asked of it."""
+
+
+class StorageError(InputError):
+    """A place that cannot be written, or is full."""
+
+
+class DivergedError(InputError):
+    """The loss became not-a-number three times."""
+
+
+class InterruptedRunError(ConvistaError):
+    """Ctrl-C or SIGTERM: everything so far is saved, and the message says how to go on."""
+
+    exit_code = 130

@@ -1,0 +1,77 @@
+"""ResNet (He, Zhang, Ren, Sun 2015): table 1 for ImageNet, section 4.2 for CIFAR-10."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from convista.blocks import Act, Block, Chain, Conv, Head, Pool, Residual, stage
+from convista.models.cards import NETWORKS, Card, Paper
+
+__all__ = ["basic", "bottleneck", "plain", "resnet", "resnet_cifar"]
+
+PAPER = Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385")
+
+
+def plain(width: int, stride: int = 1) -> Chain:
+    """3x3, 3x3: two layers of the plain network, without a shortcut (figure 3, middle)."""
+    return Chain(conv1=Conv(width, 3, stride), conv2=Conv(width, 3))
+
+
+def basic(width: int, stride: int = 1, shortcut: str = "project") -> Residual:
+    """3x3, 3x3, and the shortcut (figure 5, left)."""
+    return Residual(Chain(conv1=Conv(width, 3, stride), conv2=Conv(width, 3, act=None)), shortcut)
+
+
+def bottleneck(width: int, stride: int = 1) -> Residual:
+    """1x1 down, 3x3, 1x1 up to 4 * width (figure 5, right). The stride sits on the 3x3: v1.5."""
+    return Residual(Chain(reduce=Conv(width, 1), conv=Conv(width, 3, stride), expand=Conv(4 * width, 1, act=None)))
+
+
+def resnet(block: Callable[[int, int], Block], depths: tuple[int, int, int, int], classes: int = 1000) -> Chain:
+    """Table 1. (N, 3, 224, 224) -> (N, classes)."""
+    n2, n3, n4, n5 = depths
+    return Chain(
+        conv1=Conv(64, 7, 2),  # 112 x 112
+        pool1=Pool(3, 2),  # 56
+        conv2_x=stage(n2, block, 64),  # 56
+        conv3_x=stage(n3, block, 128, 2),  # 28
+        conv4_x=stage(n4, block, 256, 2),  # 14
+        conv5_x=stage(n5, block, 512, 2),  # 7
+        head=Head(classes),
+    )
+
+
+def resnet_cifar(block: Callable[[int, int], Block], depth: int, classes: int = 10) -> Chain:
+    """Section 4.2: 6n + 2 layers on 32 x 32 pictures. (N, 3, 32, 32) -> (N, classes)."""
+    n = (depth - 2) // 6
+    return Chain(
+        conv1=Conv(16, 3),  # 32 x 32
+        conv2_x=stage(n, block, 16),  # 32
+        conv3_x=stage(n, block, 32, 2),  # 16
+        conv4_x=stage(n, block, 64, 2),  # 8
+        head=Head(classes),
+    )
+
+
+V1_5 = "The stride of a bottleneck sits on its 3x3, not on its first 1x1 (v1.5, as in torchvision and timm)."
+TABLE_1 = {
+    18: (basic, (2, 2, 2, 2), ""),
+    34: (basic, (3, 4, 6, 3), "Where the width grows the shortcut is a projection (option B), as in torchvision."),
+    50: (bottleneck, (3, 4, 6, 3), V1_5),
+    101: (bottleneck, (3, 4, 23, 3), V1_5),
+    152: (bottleneck, (3, 8, 36, 3), V1_5),
+}
+for depth, (block, depths, departures) in TABLE_1.items():
+    NETWORKS.add(
+        f"resnet{depth}",
+        Card(f"resnet{depth}", "resnet", PAPER, partial(resnet, block, depths), departures=departures),
+    )
+
+option_a = partial(basic, shortcut="pad")
+for name, block, depth in [
+    *((f"resnet{depth}", option_a, depth) for depth in (20, 32, 44, 56, 110)),
+    *((f"resnet{depth}_plain", plain, depth) for depth in (20, 56, 110)),
+]:
+    table = partial(resnet_cifar, block, depth)
+    NETWORKS.add(name, Card(name, "resnet_cifar", PAPER, table, image=32, classes=10))
