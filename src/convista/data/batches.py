@@ -1,0 +1,90 @@
+"""Batches of tensors: bytes in channels_last order, cropped and flipped while training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convista.data.augment import crop, draws, offsets, permutation
+from convista.data.pictures import Pictures
+from convista.records import View
+
+__all__ = ["Normalise", "eval_batches", "eval_view", "global_batches", "train_view"]
+
+
+def global_batches(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """An epoch's order cut into batches of nearly equal size, each at most `batch`; every picture comes once."""
+    return np.array_split(permutation(seed, epoch, count), -(-count // batch))
+
+
+def train_view(
+    pictures: Pictures, indices: NDArray[np.int64], view: View, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Random crops and flips of the named pictures: bytes (n, C, image, image), and classes (n,)."""
+    draw = draws(seed, epoch, indices, 3)
+    slack = view.stored - view.image
+    pad = 0 if slack or not view.crop else view.image // 8
+    room = slack + 2 * pad if view.crop else 0
+    tops, lefts = (offsets(draw[:, i], room) - pad if view.crop else np.full(len(indices), slack // 2) for i in (0, 1))
+    stack = np.empty((len(indices), view.image, view.image, view.channels), np.uint8)
+    for i, picture in enumerate(pictures.many(indices)):
+        stack[i] = crop(picture, tops[i], lefts[i], view.image)
+    batch = torch.from_numpy(stack).permute(0, 3, 1, 2)
+    if view.flip:
+        flipped = torch.from_numpy(draw[:, 2] < 0.5)
+        batch[flipped] = batch[flipped].flip(3)
+    return batch, torch.from_numpy(pictures.targets[indices])
+
+
+def eval_view(pictures: Pictures, indices: NDArray[np.int64], view: View) -> tuple[Tensor, Tensor]:
+    """The centres of the named pictures: bytes (n, C, image, image), and classes (n,)."""
+    start = (view.stored - view.image) // 2
+    stop = start + view.image
+    stack = np.stack([picture[start:stop, start:stop] for picture in pictures.many(indices)])
+    return torch.from_numpy(stack).permute(0, 3, 1, 2), torch.from_numpy(pictures.targets[indices])
+
+
+def eval_batches(
+    pictures: Pictures, view: View, batch: int, rank: int = 0, world: int = 1
+) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+    """Every picture of this process's share once: its indices, bytes and classes."""
+    mine = np.arange(rank, len(pictures), world)
+    for start in range(0, len(mine), batch):
+        indices = mine[start : start + batch]
+        yield indices, *eval_view(pictures, indices, view)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Bytes (N, C, H, W) -> floats with the training pictures' mean 0 and standard deviation 1 per channel."""
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, view: View, device: torch.device) -> Normalise:
+        """From the mean and standard deviation in `view` (units of 0..1)."""
+        mean = torch.tensor(view.mean, device=device).view(1, -1, 1, 1) * 255
+        scale = 1 / (torch.tensor(view.std, device=device).view(1, -1, 1, 1) * 255)
+        return cls(mean, scale)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) bytes -> the same shape in float32, channels_last."""
+        return batch.to(torch.float32, memory_format=torch.channels_last).sub_(self.mean).mul_(self.scale)
+
+
+def channel_statistics(pictures: Pictures, most: int = 2000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel in units of 0..1, over at most `most` pictures evenly picked."""
+    indices = np.linspace(0, len(pictures) - 1, min(most, len(pictures))).round().astype(np.int64)
+    sums = np.zeros((2, pictures.shape[2]))
+    for i in indices:
+        values = pictures[int(i)].reshape(-1, pictures.shape[2]).astype(np.float64) / 255
+        sums += values.mean(0), np.square(values).mean(0)
+    mean, square = sums / len(indices)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-4))
+    return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

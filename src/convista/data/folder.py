@@ -1,0 +1,76 @@
+"""What the folders say: which file belongs to which class and split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convista.data.source import Source
+from convista.data.split import BadFile
+from convista.errors import DataError
+
+__all__ = ["Entry", "list_pictures"]
+
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file with the class that its folder names, and its split where the data has `train/ val/ test/`."""
+
+    path: str
+    label: str
+    split: str | None
+
+
+def list_pictures(source: Source) -> tuple[list[Entry], list[BadFile]]:
+    """Every file below a class folder, and those that lie outside of one.
+
+    Folders around the data (`photos.zip` that holds one folder `photos/`) are stepped into. With a folder `train`
+    the next level names the classes, without it the first one does. Raises `DataError` when nothing is there.
+    """
+    files = source.files()
+    if not files:
+        raise DataError(f"There are no files in '{source.name}'. Expected one folder per class with pictures in it.")
+    root = _root([path.split("/") for path in files])
+    tops = {path.split("/")[root].lower() for path in files if path.count("/") > root}
+    splits = tops if "train" in {SPLIT_NAMES.get(top) for top in tops} else set()
+    entries, bad = [], []
+    for path in files:
+        parts = path.split("/")[root:]
+        split = SPLIT_NAMES.get(parts[0].lower()) if splits else None
+        if len(parts) < (3 if splits else 2):
+            bad.append(BadFile(path, "outside any class folder"))
+        elif splits and split is None:
+            bad.append(BadFile(path, f"in '{parts[0]}', which is none of train, val, test"))
+        else:
+            entries.append(Entry(path, parts[1 if splits else 0], split))
+    if not entries:
+        raise DataError(
+            f"There are no class folders in '{source.name}'. Expected one folder per class with pictures in it."
+        )
+    _check_labels(entries)
+    return entries, bad
+
+
+def _root(paths: Sequence[list[str]]) -> int:
+    """How many folders are wrapped around the data: each holds one folder, and that is no class."""
+    depth = 0
+    while all(len(parts) > depth + 2 for parts in paths):
+        names = Counter(parts[depth] for parts in paths)
+        if len(names) > 1 or next(iter(names)).lower() in SPLIT_NAMES:
+            break
+        depth += 1
+    return depth
+
+
+def _check_labels(entries: Sequence[Entry]) -> None:
+    trained = {entry.label for entry in entries if entry.split in (None, "train")}
+    for entry in entries:
+        if entry.label not in trained:
+            raise DataError(f"Class '{entry.label}' is in '{entry.split}' but not in 'train': it cannot be learned.")

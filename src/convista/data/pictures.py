@@ -1,0 +1,209 @@
+"""`prepare`: one pass over the files that finds the bad ones, fills the cache, and deals out the splits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convista.data.cache import PixelCache
+from convista.data.decode import BadPictureError, Decoded, decode, picture_size
+from convista.data.folder import Entry, list_pictures
+from convista.data.source import Source, UnreadableError
+from convista.data.split import SPLITS, BadFile, Picture, assign_splits, drop_conflicts
+from convista.errors import DataError
+
+__all__ = ["Pictures", "Prepared", "cache_in", "inspect", "prepare", "stored_side"]
+
+SAMPLE = 200  # pictures whose headers are read to learn the usual size
+MARGIN = 8 / 7  # stored side / network's side for photographs: 256 for 224
+CHUNK = 256  # pictures decoded between two writes to the cache
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures and their classes: `pixels(indices)` gives (n, side, side, channels) bytes."""
+
+    source: Source
+    cache: PixelCache | None
+    shape: tuple[int, int, int]
+    pictures: tuple[Picture, ...]
+    targets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """One picture: a view into the cache where it is cached, decoded afresh where it is not."""
+        row = self.rows[index]
+        if row >= 0 and self.cache is not None:
+            return self._mapped()[row]
+        return decode(self.source.read(self.pictures[index].path), self.shape[0], self.shape[2]).pixels
+
+    def many(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Several pictures; those that are not cached are decoded side by side."""
+        if (self.rows[indices] >= 0).all():
+            return [self[int(i)] for i in indices]
+        with ThreadPoolExecutor(_workers()) as pool:
+            return list(pool.map(lambda i: self[int(i)], indices))
+
+    def _mapped(self) -> NDArray[np.uint8]:
+        mapped: NDArray[np.uint8] | None = self.__dict__.get("_map")
+        if mapped is None:
+            mapped = self.cache.pixels() if self.cache else np.empty((0, *self.shape), np.uint8)
+            object.__setattr__(self, "_map", mapped)
+        return mapped
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to train on: its classes, its splits, and what was found on the way."""
+
+    name: str
+    labels: tuple[str, ...]
+    splits: dict[str, Pictures]
+    bad: tuple[BadFile, ...]
+    notes: dict[str, int]
+    fingerprint: str
+
+
+def prepare(
+    source: Source, side: int, channels: int, seed: int, cache: PixelCache | None, progress: Progress | None = None
+) -> Prepared:
+    """Reads every file once and deals out train, val and test. Raises `DataError` when too little is usable."""
+    entries, strays = list_pictures(source)
+    pictures, bad, notes = inspect(source, entries, side, channels, cache, progress)
+    gone = {entry.label for entry in entries} - {picture.label for picture in pictures}
+    if gone:
+        raise DataError(f"Class '{min(gone)}' has no usable picture. {reasons(bad)}")
+    pictures, conflicts = drop_conflicts(pictures)
+    pictures = assign_splits(pictures, seed)
+    labels = tuple(sorted({picture.label for picture in pictures}))
+    splits = {
+        split: cache_in(source, cache, (side, side, channels), [p for p in pictures if p.split == split], labels)
+        for split in SPLITS
+    }
+    lines = "\n".join(f"{p.digest} {p.label} {p.split}" for split in SPLITS for p in splits[split].pictures)
+    fingerprint = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+    return Prepared(source.name, labels, splits, (*strays, *bad, *conflicts), notes, fingerprint)
+
+
+def cache_in(
+    source: Source,
+    cache: PixelCache | None,
+    shape: tuple[int, int, int],
+    pictures: Sequence[Picture],
+    labels: Sequence[str],
+) -> Pictures:
+    """Pictures with their classes numbered by `labels`, and their rows in the cache looked up."""
+    number = {label: i for i, label in enumerate(labels)}
+    rows = cache.rows([p.digest for p in pictures]) if cache else np.full(len(pictures), -1, np.int64)
+    targets = np.array([number[p.label] for p in pictures], dtype=np.int64)
+    return Pictures(source, cache, shape, tuple(pictures), targets, rows)
+
+
+def inspect(
+    source: Source,
+    entries: Sequence[Entry],
+    side: int,
+    channels: int,
+    cache: PixelCache | None,
+    progress: Progress | None = None,
+) -> tuple[list[Picture], list[BadFile], dict[str, int]]:
+    """Decodes what is not cached yet. Returns the usable pictures, the others with reasons, and counted notes."""
+    pictures: list[Picture] = []
+    bad: list[BadFile] = []
+    notes: Counter[str] = Counter()
+
+    def look(entry: Entry) -> tuple[str, Decoded | None]:
+        data = source.read(entry.path)
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        known = cache is not None and digest in cache
+        return digest, None if known else decode(data, side, channels)
+
+    with quiet_pillow(), ThreadPoolExecutor(_workers()) as pool:
+        for chunk in _chunks(entries):
+            fresh: list[tuple[str, Decoded]] = []
+            for entry, future in [(entry, pool.submit(look, entry)) for entry in chunk]:
+                try:
+                    digest, decoded = future.result()
+                except (UnreadableError, BadPictureError) as error:
+                    bad.append(BadFile(entry.path, str(error)))
+                    continue
+                pictures.append(Picture(entry.path, entry.label, entry.split, digest))
+                if decoded is not None:
+                    fresh.append((digest, decoded))
+                    notes.update(decoded.notes)
+                elif cache is not None:
+                    notes.update(cache.notes(digest))
+            if cache is not None and fresh:
+                cache.add(fresh)
+            if progress:
+                progress("reading pictures", len(pictures) + len(bad), len(entries))
+    return pictures, bad, dict(notes)
+
+
+def stored_side(source: Source, image: int) -> int:
+    """The side in pixels at which pictures are kept for a network that takes `image`.
+
+    Photographs keep a margin of 1/7 to crop from; pictures that are hardly larger than the network's input do not.
+    """
+    entries, _ = list_pictures(source)
+    sides = []
+    with quiet_pillow():
+        for entry in entries[:: max(1, len(entries) // SAMPLE)]:
+            try:
+                sides.append(min(picture_size(source.read(entry.path))))
+            except (UnreadableError, BadPictureError):
+                continue
+    large = round(image * MARGIN)
+    return large if sides and statistics.median(sides) >= large else image
+
+
+def reasons(bad: Sequence[BadFile]) -> str:
+    """The reasons with their counts, most frequent first, as one sentence."""
+    counts = Counter(file.reason for file in bad)
+    return "Not used: " + "; ".join(f"{n} x {reason}" for reason, n in counts.most_common(5)) + "." if bad else ""
+
+
+class quiet_pillow(warnings.catch_warnings):  # noqa: N801  # used like a function
+    """Pillow's remarks about odd files are silenced: what matters comes back as reasons and notes."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    rest = iter(entries)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+def _workers() -> int:
+    return min(16, os.cpu_count() or 1)
+
+
+def open_cache(folders: Sequence[Path], side: int, channels: int) -> PixelCache | None:
+    """The cache in the first folder that can be written; None where none can."""
+    for folder in folders:
+        try:
+            return PixelCache(folder, side, channels)
+        except OSError:
+            continue
+    return None

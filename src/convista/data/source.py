@@ -1,0 +1,145 @@
+"""Where pictures come from: a folder, a `.zip` of it read in place, or the built-in digits."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+from abc import ABC, abstractmethod
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from convista.errors import DataError
+
+__all__ = ["DigitsSource", "FolderSource", "Source", "UnreadableError", "ZipSource", "open_source"]
+
+JUNK = {"__macosx", "thumbs.db", "desktop.ini"}
+LARGEST_FILE = 1 << 30  # bytes; a file that unpacks to more is not read into memory
+
+
+class UnreadableError(Exception):
+    """One file cannot be read; the text is the reason as the user reads it."""
+
+
+class Source(ABC):
+    """A tree of files, whatever holds it."""
+
+    name: str
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """The paths of all files, relative, with `/`, sorted; hidden files and system litter left out."""
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """A file's content. Raises `UnreadableError` with the reason."""
+
+
+class FolderSource(Source):
+    """Files below a folder on disk; links are followed, circles among them are not."""
+
+    def __init__(self, root: Path):
+        self.root, self.name = root, root.resolve().name or "pictures"
+
+    def files(self) -> list[str]:
+        """The relative paths of all files, sorted."""
+        found: list[str] = []
+        entered: set[str] = set()
+        for folder, folders, names in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+            folders[:] = [name for name in folders if not _is_junk(name)]
+            found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names if not _is_junk(name)]
+        return sorted(found)
+
+    def read(self, path: str) -> bytes:
+        """A file's content, whole."""
+        file = self.root / path
+        try:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("not a regular file")
+            if status.st_size > LARGEST_FILE:
+                raise UnreadableError(f"too large: {status.st_size:,} bytes (at most {LARGEST_FILE:,})")
+            return file.read_bytes()
+        except FileNotFoundError:
+            raise UnreadableError("broken link" if file.is_symlink() else "no such file") from None
+        except OSError as error:
+            raise UnreadableError(f"cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+
+
+class ZipSource(Source):
+    """Files inside a zip archive, read without unpacking it."""
+
+    def __init__(self, path: Path):
+        self.path, self.name = path, path.stem
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{path} is not a readable zip archive ({error}).") from None
+
+    def files(self) -> list[str]:
+        """The paths of all members that are files, sorted."""
+        names = (info.filename for info in self.archive.infolist() if not info.is_dir())
+        return sorted({name for name in names if not any(_is_junk(part) for part in PurePosixPath(name).parts)})
+
+    def read(self, path: str) -> bytes:
+        """A member's content, unpacked in memory."""
+        info = self.archive.getinfo(path)
+        if info.file_size > LARGEST_FILE:
+            raise UnreadableError(f"too large: unpacks to {info.file_size:,} bytes (at most {LARGEST_FILE:,})")
+        try:
+            return self.archive.read(info)
+        except RuntimeError:
+            raise UnreadableError("encrypted in the archive") from None
+        except Exception as error:  # noqa: BLE001  # zlib, lzma and zipfile each raise their own kinds
+            raise UnreadableError(f"damaged in the archive ({error})") from None
+
+
+class DigitsSource(Source):
+    """scikit-learn's 1,797 scans of handwritten digits (8x8, 17 grey levels), as if they were PNG files."""
+
+    name = "digits"
+
+    def files(self) -> list[str]:
+        """`0/0000.png` … : the class is the folder."""
+        return sorted(_digits())
+
+    def read(self, path: str) -> bytes:
+        """The scan as a PNG file of 8x8 pixels."""
+        return _digits()[path]
+
+
+@cache
+def _digits() -> dict[str, bytes]:
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits, files = load_digits(), {}
+    for i, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        buffer = io.BytesIO()
+        Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(buffer, "png")
+        files[f"{label}/{i:04d}.png"] = buffer.getvalue()
+    return files
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def open_source(data: str | os.PathLike[str]) -> Source:
+    """The files behind `digits`, a folder or a zip archive. Raises `DataError` when there is no such thing."""
+    path = Path(data)
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return ZipSource(path)
+    if str(data) == "digits":
+        return DigitsSource()
+    found = "is a file, but not a zip archive" if path.exists() else "does not exist"
+    raise DataError(f"{data} {found}. Expected a folder with one folder per class, a .zip of one, or 'digits'.")

@@ -1,0 +1,58 @@
+"""Files that are either whole or not there, and one clear error when a place cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from convista.errors import StorageError
+
+__all__ = ["make_folder", "storage_error", "write_atomically"]
+
+WHY = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.EROFS: "it is read-only",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EEXIST: "there is a file of that name",
+}
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Raises `StorageError` and leaves the old content when the disk is full or the place cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            with beside.open("wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from None
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder and proves that it can be written. Raises `StorageError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise storage_error(path, error) from None
+    return path
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The operating system's error in our words."""
+    why = WHY.get(error.errno or 0, (error.strerror or str(error)).lower())
+    return StorageError(f"{path} cannot be written: {why}. Make room there, or choose another place.")

@@ -1,0 +1,156 @@
+"""The nouns: frozen, printable, and plain enough for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from convista.errors import InputError, UnknownNameError
+
+__all__ = ["ClassScore", "Epoch", "Recipe", "Score", "View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a file becomes a network's input; it travels with the weights.
+
+    A picture's centre square is kept at `stored` pixels a side; the network sees `image` of them: the centre, or
+    while training a random window (`crop`), mirrored half of the time (`flip`). `mean` and `std` are in units of 0..1.
+    """
+
+    image: int
+    stored: int
+    channels: int = 3
+    crop: bool = True
+    flip: bool = True
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> View:
+        """The view that `dataclasses.asdict` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
+    """A recipe's field: its default, what it means, the least legal value, or the legal words."""
+    return field(default=default, metadata={"help": help, "least": least, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a network is trained; `train` on the command line has an option for each word.
+
+    >>> Recipe.of(epochs=3).epochs
+    3
+    >>> Recipe.of(epoch=3)
+    Traceback (most recent call last):
+    convista.errors.UnknownNameError: There is no option named 'epoch'. Did you mean epochs?
+    """
+
+    model: str = word("resnet18", "The network's name; `convista models` lists them.")
+    image: int | None = word(None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1)
+    channels: int | None = word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
+    epochs: int = word(20, "Passes over the training pictures.", 1)
+    batch: int = word(64, "Pictures in a step, over all processes together.", 1)
+    optimizer: str = word("adamw", "How a step is made.", choices=("adamw", "nesterov"))
+    lr: float | None = word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
+    weight_decay: float | None = word(None, "Decay of weights (not of norms and biases).", 0)
+    warmup: float = word(1, "Epochs over which the learning rate rises from zero, before its cosine fall.", 0)
+    label_smoothing: float = word(0.1, "Probability mass that is spread over all classes.", 0)
+    clip: float = word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
+    crop: bool = word(True, "Train on random windows of the pictures.")
+    flip: bool | None = word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
+    patience: int = word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
+    precision: str = word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16"))
+    seed: int = word(0, "Decides the weights, the splits, the order and the crops.", 0)
+
+    @classmethod
+    def of(cls, **words: Any) -> Recipe:
+        """A recipe from the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
+        known = {f.name: f for f in fields(cls)}
+        for name in words:
+            if name not in known:
+                raise UnknownNameError("option", name, known)
+        recipe = cls(**words)
+        for name, f in known.items():
+            _check(name, getattr(recipe, name), f.metadata)
+        if recipe.label_smoothing >= 1:
+            raise InputError(f"label_smoothing={recipe.label_smoothing} was given; it must be below 1.")
+        return recipe
+
+    def with_(self, **words: Any) -> Recipe:
+        """The same recipe with some words changed."""
+        return replace(self, **words)
+
+    def to_json(self) -> dict[str, Any]:
+        """The words as plain data; `Recipe.of(**data)` reads them back."""
+        return asdict(self)
+
+
+def _check(name: str, value: Any, rules: Any) -> None:
+    if value is None:
+        return
+    if rules["choices"] and value not in rules["choices"]:
+        raise UnknownNameError(name, str(value), rules["choices"])
+    if rules["least"] is not None and not value >= rules["least"]:
+        raise InputError(f"{name}={value} was given; it must be at least {rules['least']}.")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: precision (None where it was never said), recall (None where it never came), and their floor.
+
+    The floor is the class's share of the pictures: the precision of saying it always, and the recall of saying it at
+    random as often as it comes.
+    """
+
+    label: str
+    pictures: int
+    precision: float | None
+    recall: float | None
+    floor: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a network is on a set of pictures; all figures in 0..1, `loss` in nats.
+
+    `ece` is the expected calibration error over 15 bins. `confusion[i][j]` counts pictures of class i that were
+    called j. `floor` holds the same four figures for always saying what training showed most often.
+    """
+
+    pictures: int
+    top1: float
+    top5: float
+    loss: float
+    ece: float
+    floor: dict[str, float]
+    classes: tuple[ClassScore, ...]
+    confusion: list[list[int]]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Score:
+        """The score that `dataclasses.asdict` wrote."""
+        return cls(**data | {"classes": tuple(ClassScore(**row) for row in data["classes"])})
+
+    def __str__(self) -> str:
+        return (
+            f"top-1 {self.top1:.3f} (floor {self.floor['top1']:.3f}), top-5 {self.top5:.3f}, loss {self.loss:.3f}, "
+            f"calibration error {self.ece:.3f}, {self.pictures:,} pictures"
+        )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of `metrics.csv`."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    val_top5: float
+    pictures_per_second: float
+    seconds: float
