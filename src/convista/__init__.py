@@ -1,3 +1,76 @@
-"""From a folder of pictures to a convolutional network that you can afford, train, look inside and ship."""
+"""From a folder of pictures to a convolutional network that you can afford, train, look inside and ship.
 
-from convista.models import create
+>>> import convista
+>>> net = convista.create("resnet18", classes=3)
+>>> print(net.spec)
+resnet18
+row      output          layers
+input    3 x 224 x 224
+conv1    64 x 112 x 112  7x7, 64, stride 2
+pool1    64 x 56 x 56    3x3 max pool, stride 2
+conv2_x  64 x 56 x 56    [3x3, 64; 3x3, 64] x 2
+conv3_x  128 x 28 x 28   [3x3, 128; 3x3, 128] x 2, stride 2
+conv4_x  256 x 14 x 14   [3x3, 256; 3x3, 256] x 2, stride 2
+conv5_x  512 x 7 x 7     [3x3, 512; 3x3, 512] x 2, stride 2
+head     3               global average pool, 3-way linear
+11,178,051 parameters
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convista.blocks import Net, Spec
+    from convista.errors import ConvistaError, InputError
+    from convista.models import create, spec
+    from convista.pricing import price
+    from convista.records import Recipe
+    from convista.tasks import Console, Place, Run
+    from convista.verbs import eval, predict, report, train  # noqa: A004
+
+__all__ = [
+    "Console",
+    "ConvistaError",
+    "InputError",
+    "Net",
+    "Place",
+    "Recipe",
+    "Run",
+    "Spec",
+    "create",
+    "eval",
+    "predict",
+    "price",
+    "report",
+    "spec",
+    "train",
+]
+__version__ = "0.1.0"
+
+HOMES = {
+    "blocks": ["Net", "Spec"],
+    "errors": ["ConvistaError", "InputError"],
+    "models": ["create", "spec"],
+    "pricing": ["price"],
+    "records": ["Recipe"],
+    "tasks": ["Console", "Place", "Run"],
+    "verbs": ["eval", "predict", "report", "train"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used, so that `import convista` costs next to nothing."""
+    for home, names in HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"convista.{home}"), name)
+            globals()[name] = value
+            return value
+        if name == home:
+            return importlib.import_module(f"convista.{home}")
+    raise AttributeError(f"module 'convista' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,19 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["ClassScore", "Epoch", "Recipe", "Score", "View"]
+__all__ = [
+    "BadFile",
+    "ClassScore",
+    "Cost",
+    "CostRow",
+    "Epoch",
+    "Guess",
+    "Prediction",
+    "Predictions",
+    "Recipe",
+    "Score",
+    "View",
+]
 
 
 @dataclass(frozen=True)
@@ -154,3 +166,61 @@ class Epoch:
     val_top5: float
     pictures_per_second: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The price of a network for one picture of `image` pixels a side, in total and for each row of its table.
+
+    `macs` counts multiply-accumulates of convolutions and linear layers (one multiply and one add each); biases,
+    normalisation, activation and pooling are not in it.
+    """
+
+    model: str
+    image: int
+    params: int
+    macs: int
+    rows: tuple[CostRow, ...]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One row of a network's table: what it is, the shape it puts out, and its price."""
+
+    name: str
+    layers: str
+    shape: tuple[int, ...]
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One of the classes a network considers, with its probability in 0..1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says to one picture: its five most probable classes, best first."""
+
+    image: str
+    top: tuple[Guess, ...]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answer to a set of pictures, and the files that were none (`path`, `reason`)."""
+
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[BadFile, ...]
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str

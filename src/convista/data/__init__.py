@@ -3,23 +3,23 @@
 from convista.data.augment import flip_changes_class
 from convista.data.batches import Normalise, channel_statistics, eval_batches, global_batches, train_view
 from convista.data.cache import PixelCache, user_cache
-from convista.data.decode import BadPictureError, Decoded, decode
+from convista.data.decode import BadPictureError, Decoded, decode, squared
 from convista.data.folder import Entry, list_pictures
 from convista.data.pictures import (
     Pictures,
     Prepared,
-    cache_in,
     inspect,
     open_cache,
+    pictures_of,
     prepare,
+    quiet_pillow,
     reasons,
     stored_side,
 )
 from convista.data.source import Source, UnreadableError, open_source
-from convista.data.split import BadFile, Picture
+from convista.data.split import Picture
 
 __all__ = [
-    "BadFile",
     "BadPictureError",
     "Decoded",
     "Entry",
@@ -30,7 +30,6 @@ __all__ = [
     "Prepared",
     "Source",
     "UnreadableError",
-    "cache_in",
     "channel_statistics",
     "decode",
     "eval_batches",
@@ -40,8 +39,11 @@ __all__ = [
     "list_pictures",
     "open_cache",
     "open_source",
+    "pictures_of",
     "prepare",
+    "quiet_pillow",
     "reasons",
+    "squared",
     "stored_side",
     "train_view",
     "user_cache",

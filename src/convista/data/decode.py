@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["BadPictureError", "Decoded", "decode", "picture_size"]
+__all__ = ["BadPictureError", "Decoded", "decode", "picture_size", "squared"]
 
 Pixels = NDArray[np.uint8]
 SMALLEST_SIDE = 4  # pixels; less is a tracking dot or a mistake, not a picture
@@ -33,7 +33,11 @@ def decode(data: bytes, side: int, channels: int) -> Decoded:
     JPEG is decoded at the smallest of its eight scales that is large enough. Only the first frame of an animation
     counts; transparency is laid over white; 16-bit greys keep their full range. Raises `BadPictureError`.
     """
-    image = _open(data)
+    return squared(_open(data), side, channels)
+
+
+def squared(image: Image.Image, side: int, channels: int) -> Decoded:
+    """`decode` for a picture that Pillow has opened already."""
     notes = [f"{image.format} animation: first frame used"] if getattr(image, "n_frames", 1) > 1 else []
     width, height = image.size
     if min(width, height) >= 2 * side:

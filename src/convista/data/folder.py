@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convista.data.source import Source
-from convista.data.split import BadFile
 from convista.errors import DataError
+from convista.records import BadFile
 
 __all__ = ["Entry", "list_pictures"]
 
@@ -28,7 +28,7 @@ class Entry:
     split: str | None
 
 
-def list_pictures(source: Source) -> tuple[list[Entry], list[BadFile]]:
+def list_pictures(source: Source, needs_train: bool = True) -> tuple[list[Entry], list[BadFile]]:
     """Every file below a class folder, and those that lie outside of one.
 
     Folders around the data (`photos.zip` that holds one folder `photos/`) are stepped into. With a folder `train`
@@ -54,7 +54,8 @@ def list_pictures(source: Source) -> tuple[list[Entry], list[BadFile]]:
         raise DataError(
             f"There are no class folders in '{source.name}'. Expected one folder per class with pictures in it."
         )
-    _check_labels(entries)
+    if needs_train:
+        _check_labels(entries)
     return entries, bad
 
 

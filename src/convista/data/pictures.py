@@ -21,10 +21,21 @@ from convista.data.cache import PixelCache
 from convista.data.decode import BadPictureError, Decoded, decode, picture_size
 from convista.data.folder import Entry, list_pictures
 from convista.data.source import Source, UnreadableError
-from convista.data.split import SPLITS, BadFile, Picture, assign_splits, drop_conflicts
+from convista.data.split import SPLITS, Picture, assign_splits, drop_conflicts
 from convista.errors import DataError
+from convista.records import BadFile
 
-__all__ = ["Pictures", "Prepared", "cache_in", "inspect", "prepare", "stored_side"]
+__all__ = [
+    "Pictures",
+    "Prepared",
+    "inspect",
+    "open_cache",
+    "pictures_of",
+    "prepare",
+    "quiet_pillow",
+    "reasons",
+    "stored_side",
+]
 
 SAMPLE = 200  # pictures whose headers are read to learn the usual size
 MARGIN = 8 / 7  # stored side / network's side for photographs: 256 for 224
@@ -94,7 +105,7 @@ def prepare(
     pictures = assign_splits(pictures, seed)
     labels = tuple(sorted({picture.label for picture in pictures}))
     splits = {
-        split: cache_in(source, cache, (side, side, channels), [p for p in pictures if p.split == split], labels)
+        split: pictures_of(source, cache, (side, side, channels), [p for p in pictures if p.split == split], labels)
         for split in SPLITS
     }
     lines = "\n".join(f"{p.digest} {p.label} {p.split}" for split in SPLITS for p in splits[split].pictures)
@@ -102,7 +113,7 @@ def prepare(
     return Prepared(source.name, labels, splits, (*strays, *bad, *conflicts), notes, fingerprint)
 
 
-def cache_in(
+def pictures_of(
     source: Source,
     cache: PixelCache | None,
     shape: tuple[int, int, int],

@@ -8,19 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from convista.errors import DataError
+from convista.records import BadFile
 
-__all__ = ["SPLITS", "BadFile", "Picture", "assign_splits", "drop_conflicts"]
+__all__ = ["SPLITS", "Picture", "assign_splits", "drop_conflicts"]
 
 SPLITS = ("train", "val", "test")
 VAL_SHARE, TEST_SHARE = 0.10, 0.15  # of each class, where the data does not say itself
-
-
-@dataclass(frozen=True)
-class BadFile:
-    """A file that is not used, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)

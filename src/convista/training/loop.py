@@ -22,8 +22,8 @@ from convista.data import Normalise, Pictures, eval_batches, global_batches, tra
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import write_atomically
 from convista.records import Epoch, Recipe, View
-from convista.train.distributed import World, share_statistics
-from convista.train.optim import default_lr, learning_rate, make_optimizer
+from convista.training.distributed import World, share_statistics
+from convista.training.optim import default_lr, learning_rate, make_optimizer
 
 __all__ = ["Progress", "State", "Training", "logits_of"]
 

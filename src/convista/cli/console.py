@@ -1,0 +1,87 @@
+"""What one sees while a long job runs: a progress bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+from convista.errors import InterruptedRunError
+from convista.tasks import Console
+from convista.training import Progress
+
+__all__ = ["job"]
+
+EVERY = 20.0  # seconds between two plain lines
+
+
+@contextmanager
+def job(command: str) -> Iterator[Console]:
+    """A `Console` on stderr. Ctrl-C and SIGTERM ask the job to save and stop; a second one stops it at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with _display(Terminal(stderr=True, highlight=False), asked) as console:
+            yield Console(console.say, console.show, console.reading, lambda: bool(asked), command)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Display:
+    """Draws what the job says; knows whether anybody watches."""
+
+    def __init__(self, terminal: Terminal, asked: list[int]):
+        self.terminal, self.asked, self.last = terminal, asked, time.monotonic()
+        self.bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[speed]}"), TextColumn("left"), TimeRemainingColumn(),
+            console=terminal, transient=True, disable=not terminal.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("reading pictures", speed="", total=None)
+        self.what, self.started = "", time.monotonic()
+
+    def say(self, text: str) -> None:
+        if self.terminal.is_terminal:
+            self.terminal.print(text, markup=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def show(self, progress: Progress) -> None:
+        speed = f"loss {progress.loss:.3f}  {progress.pictures_per_second:,.0f} images/s"
+        self._move(f"epoch {progress.epoch}", progress.done, progress.total, speed)
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        if self.asked:
+            raise InterruptedRunError("Stopped while reading the pictures; there is nothing to save yet.")
+        self._move(what, done, total, f"{done:,} of {total:,}")
+
+    def _move(self, what: str, done: int, total: int, speed: str) -> None:
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.started = what, now
+            self.bar.reset(self.task, description=what, total=total, speed=speed)
+        self.bar.update(self.task, completed=done, total=total, speed=speed)
+        if not self.terminal.is_terminal and now - self.last > EVERY:
+            self.last = now
+            left = (now - self.started) / max(1, done) * (total - done)
+            self.say(f"{what}: {100 * done // max(1, total)} %, {speed}, about {left:.0f} s left")
+
+
+@contextmanager
+def _display(terminal: Terminal, asked: list[int]) -> Iterator[_Display]:
+    display = _Display(terminal, asked)
+    with display.bar:
+        yield display

@@ -1,0 +1,198 @@
+"""`convista VERB …`: words in, tables and exit codes out. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convista.cli.options import recipe_options
+from convista.errors import ConvistaError, InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="From a folder of pictures to a convolutional network that you can afford, train, look inside and ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as made by train.")]
+
+
+@app.command("train")
+@recipe_options
+def _train(
+    data: Annotated[str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
+    device: Device = "auto",
+    json: Json = False,  # noqa: A002
+    **recipe: Any,
+) -> None:
+    """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
+    from convista.cli.console import job
+    from convista.tasks import Place
+    from convista.verbs import train
+
+    seconds = recipe.pop("checkpoint_seconds")
+    if resume is not None:
+        recipe = _given_only(recipe)
+    with job(shlex.join(["convista", *sys.argv[1:]])) as console:
+        place = Place(out if resume is None else None, device, strict, seconds)
+        run = train(data, resume=resume, place=place, console=console, **recipe)
+    if int(os.environ.get("RANK", "0")):
+        return
+    if json:
+        _put(_summary(run))
+    else:
+        print(f"test: {run.test}\nrun:  {run.path}\npage: {run.path / 'report.html'}")
+
+
+@app.command("predict")
+def _predict(
+    run: RunFolder,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, .zip archives or patterns.")],
+    device: Device = "auto",
+    json: Json = False,  # noqa: A002
+) -> None:
+    """Say what is in each picture."""
+    from convista.verbs import predict
+
+    answer = predict(run, images, device=device)
+    for file in answer.skipped:
+        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+    if json:
+        _put(asdict(answer))
+    else:
+        width = max((len(p.image) for p in answer.predictions), default=0)
+        for p in answer.predictions:
+            print(f"{p.image:<{width}}  " + "  ".join(f"{g.label} {g.probability:.3f}" for g in p.top[:3]))
+    if not answer.predictions:
+        raise InputError(f"None of the {len(answer.skipped)} files given is a usable picture.")
+
+
+@app.command("eval")
+def _eval(
+    run: RunFolder,
+    data: Annotated[str | None, typer.Argument(help="Folder with one folder per class; the run's data if not given.")] = None,
+    device: Device = "auto",
+    json: Json = False,  # noqa: A002
+) -> None:
+    """Judge a run on pictures that its training has not seen."""
+    from convista.tasks import Run
+
+    score, counts = Run.load(run).evaluate(data, device)
+    if counts["seen_in_training"] or counts["bad"]:
+        said = f"left out: {counts['seen_in_training']} pictures that training has seen, {counts['bad']} unusable files"
+        print(said, file=sys.stderr)
+    if json:
+        _put(asdict(score) | counts)
+        return
+    print(score)
+    width = max(len(c.label) for c in score.classes)
+    print(f"{'class':<{width}}  pictures  precision  recall  floor")
+    for c in score.classes:
+        precision, recall = ("    –" if x is None else f"{x:5.3f}" for x in (c.precision, c.recall))
+        print(f"{c.label:<{width}}  {c.pictures:>8}      {precision}   {recall}  {c.floor:.3f}")
+
+
+@app.command("models")
+def _models(json: Json = False) -> None:  # noqa: A002
+    """List the networks with their price."""
+    from convista.models import NETWORKS
+    from convista.pricing import price
+
+    rows = []
+    for card in NETWORKS.values():
+        cost = price(card.spec())
+        rows.append({
+            "name": card.name, "family": card.family, "year": card.paper.year,
+            "params": cost.params, "macs": cost.macs, "image": card.image,
+        })  # fmt: skip
+    if json:
+        _put(rows)
+        return
+    print(f"{'name':<16}{'family':<14}{'year':>4}{'parameters':>14}{'MACs':>17}{'image':>7}")
+    for r in rows:
+        print(f"{r['name']:<16}{r['family']:<14}{r['year']}{r['params']:>14,}{r['macs']:>17,}{r['image']:>7}")
+
+
+@app.command("report")
+def _report(run: RunFolder, json: Json = False) -> None:  # noqa: A002
+    """Write the report page of a run again."""
+    from convista.verbs import report
+
+    page = report(run)
+    _put({"report": str(page)}) if json else print(page)
+
+
+def _summary(run: Any) -> dict[str, Any]:
+    info = run.info
+    figures = ("top1", "top5", "loss", "ece")
+    return {
+        "run": str(run.path),
+        "model": info["recipe"]["model"],
+        "params": run.cost.params,
+        "epochs": info["epochs"],
+        "seconds": info["seconds"],
+        "val": {key: info["val"][key] for key in figures},
+        "test": {key: info["test"][key] for key in figures},
+        "floor": info["test"]["floor"],
+        "bad_files": info["bad_files"],
+        "report": str(run.path / "report.html"),
+    }
+
+
+def _given_only(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's words that differ from their defaults: what the user typed beside --resume."""
+    from convista.records import Recipe
+
+    plain = Recipe()
+    return {name: value for name, value in recipe.items() if value != getattr(plain, name)}
+
+
+def _put(data: Any) -> None:
+    print(json.dumps(data))
+
+
+def main() -> None:
+    """The entry point: 0 done, 2 the input is wrong, 1 our fault, 130 interrupted."""
+    try:
+        app(standalone_mode=True)
+    except ConvistaError as error:
+        _leave(f"convista: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _leave("convista: stopped.", 130)
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:  # the last resort: one line here, the rest in a file
+        _leave(f"convista: our fault, sorry: {error!r}.{_keep_traceback()}", 1)
+
+
+def _keep_traceback() -> str:
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="convista-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        traceback.print_exc()
+        return ""
+    return f" The traceback is in {file.name}; please report it."
+
+
+def _leave(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,46 @@
+"""One option of `convista train` for each word of the recipe, so that a word is written down once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Any, get_type_hints
+
+import typer
+
+from convista.records import Recipe
+
+__all__ = ["recipe_options"]
+
+
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replaces the `**recipe` of a command by the recipe's words, with their defaults and help."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        p.replace(annotation=hints[p.name])
+        for p in inspect.signature(command).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    types = get_type_hints(Recipe)
+    words = [_parameter(f.name, types[f.name], f.default, f.metadata) for f in fields(Recipe)]
+    seconds = {"help": "Seconds between two checkpoints within an epoch.", "least": 0, "choices": ()}
+    words.append(_parameter("checkpoint_seconds", float, 30.0, seconds))
+    first, rest = own[:1], own[1:]
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        command(**given)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*first, *words, *rest)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _parameter(name: str, kind: Any, default: Any, metadata: Any) -> inspect.Parameter:
+    choices = f" ({', '.join(metadata['choices'])})" if metadata["choices"] else ""
+    option = typer.Option(default, help=metadata["help"] + choices)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)

@@ -1,0 +1,79 @@
+"""The report of a run: one HTML page that opens offline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, Template
+from numpy.typing import NDArray
+
+from convista.records import Cost, Epoch, Score
+from convista.reports.figures import curves, filter_sheet, heat_map
+from convista.reports.text import count, percent
+
+__all__ = ["Material", "render"]
+
+LARGEST_TABLE = 20  # classes of a confusion matrix with readable cells
+MOST_FILES = 300  # bad files listed one by one
+CONFUSED = 12  # pairs of classes listed
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report shows. `info` is the run's record, `mistakes` its most confident wrong answers."""
+
+    info: dict[str, Any]
+    history: list[Epoch]
+    cost: Cost
+    test: Score
+    val: Score
+    filters: NDArray[np.uint8]
+    mistakes: list[dict[str, Any]]
+
+
+def render(material: Material) -> str:
+    """The page as HTML text, with every picture and style inside."""
+    history, confusion = material.history, np.array(material.test.confusion)
+    small = len(material.test.classes) <= LARGEST_TABLE
+    return _template().render(
+        m=material,
+        info=material.info,
+        recipe=material.info["recipe"],
+        loss=curves({"train": [e.train_loss for e in history], "val": [e.val_loss for e in history]}, "loss"),
+        top1=curves({"train": [e.train_top1 for e in history], "val": [e.val_top1 for e in history]}, "top-1"),
+        speed=sum(e.pictures_per_second for e in history) / max(1, len(history)),
+        confusion=_cells(confusion) if small else None,
+        heat=None if small else heat_map(confusion),
+        confused=_confused(confusion, material.test),
+        filters=filter_sheet(material.filters),
+        filter_shape=material.filters.shape,
+        reasons=Counter(file["reason"] for file in material.info["bad_files"]).most_common(),
+        files=material.info["bad_files"][:MOST_FILES],
+        widest=max(row.macs for row in material.cost.rows) or 1,
+    )
+
+
+def _cells(confusion: NDArray[np.int64]) -> list[list[tuple[int, float]]]:
+    """Counts and each one's share of its row."""
+    rows = np.maximum(1, confusion.sum(1))
+    return [[(int(n), float(n / total)) for n in row] for row, total in zip(confusion, rows, strict=True)]
+
+
+def _confused(confusion: NDArray[np.int64], score: Score) -> list[tuple[str, str, int]]:
+    wrong = confusion * (1 - np.eye(len(confusion), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
+    pairs = [divmod(int(i), len(confusion)) for i in order]
+    return [(score.classes[a].label, score.classes[b].label, int(wrong[a, b])) for a, b in pairs if wrong[a, b]]
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("convista.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"count": count, "percent": percent}
+    return environment.get_template("run.html")

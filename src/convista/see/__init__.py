@@ -1,0 +1,5 @@
+"""Looking inside a network."""
+
+from convista.see.filters import first_filters
+
+__all__ = ["first_filters"]

@@ -1,0 +1,311 @@
+"""The main job: from pictures in class folders to a run folder with a trained, judged network."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from convista.blocks import Spec
+from convista.data import (
+    Pictures,
+    Prepared,
+    channel_statistics,
+    flip_changes_class,
+    open_cache,
+    open_source,
+    prepare,
+    reasons,
+    stored_side,
+    user_cache,
+)
+from convista.errors import DataError, InputError, RunError, StorageError
+from convista.files import make_folder, write_atomically
+from convista.models import NETWORKS, spec
+from convista.records import Recipe, View
+from convista.tasks.run import VERSION, Run, pick_device
+from convista.training import Progress, Training, World, default_lr, logits_of, score, softmax
+from convista.training.optim import WEIGHT_DECAY
+
+__all__ = ["Console", "resume_classifier", "train_classifier"]
+
+MISTAKES = 24  # pictures kept for the report
+THUMBNAIL = 112  # pixels a side
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where a long job speaks, and where it asks whether to stop."""
+
+    say: Callable[[str], None] = lambda text: None
+    show: Callable[[Progress], None] = lambda progress: None
+    reading: Callable[[str, int, int], None] = lambda what, done, total: None
+    stopped: Callable[[], bool] = lambda: False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs and where it writes."""
+
+    out: Path | None = None
+    device: str = "auto"
+    strict: bool = False
+    checkpoint_seconds: float = 30.0
+
+
+def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
+    """Trains a classifier on `data` and judges it. Raises `InputError` of the kind that fits before anything is left.
+
+    The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
+    """
+    NETWORKS[recipe.model]
+    device = pick_device(place.device)
+    source = open_source(data)
+    out = world.gather(_free_folder(place.out, source.name) if world.first else None)[0]
+    with _undone_on_error(out):
+        make_folder(out)
+        recipe, table, stored = _decide(recipe, source, device)
+        prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
+        _refuse_if_strict(prepared, place.strict)
+        table = spec(recipe.model, len(prepared.labels), recipe.channels, recipe.image)
+        view = _view(recipe, table, stored, prepared)
+        recipe = recipe.with_(flip=view.flip)
+        _check_room(out, table)
+        if world.first:
+            _write_run(out, data, recipe, table, view, prepared, console.command)
+        world.wait()
+    return _learn(Run.load(out), prepared, place, device, console, world)
+
+
+def resume_classifier(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
+    """Goes on with a run from its last checkpoint, to the same end. Raises `RunError` when the data has changed."""
+    run = Run.load(path)
+    if run.done:
+        console.say(f"{run.path} is trained to its end already.")
+        return run
+    view = run.view
+    prepared = _prepare_once(run.info["data"], run.path, run.spec, view.stored, run.recipe.seed, console, world)
+    if prepared.fingerprint != run.info["fingerprint"]:
+        raise RunError(
+            f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
+            "nothing had happened. Put them back, or start a new run."
+        )
+    return _learn(run, prepared, place, pick_device(place.device), console, world)
+
+
+def _learn(
+    run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World
+) -> Run:
+    """Training, then judgement of the best weights in full precision."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.recipe.seed)
+        net = run.spec()
+    splits = prepared.splits
+    training = Training(
+        net, splits["train"], splits["val"], run.view, run.recipe, run.path, device, world,
+        console.say, console.show, console.stopped, place.checkpoint_seconds,
+    )  # fmt: skip
+    training.load()
+    history = training.run()
+    world.wait()
+    best = Run.load(run.path)
+    judged = {split: logits_of(best.net.to(device), splits[split], run.view, device, world) for split in ("val", "test")}
+    if not world.first:
+        return best
+    prior = np.array(run.info["prior"])
+    scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
+    write_atomically(run.path / "mistakes.json", json.dumps(_mistakes(judged["test"], splits["test"], run)))
+    return run.update(
+        status="done",
+        epochs=len(history),
+        best_epoch=training.state.best_epoch,
+        seconds=round(sum(row.seconds for row in history), 2),
+        val=asdict(scores["val"]),
+        test=asdict(scores["test"]),
+    )
+
+
+def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
+    """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
+    card = NETWORKS[recipe.model]
+    image, channels = recipe.image or card.image, recipe.channels or card.channels
+    if channels not in (1, 3):
+        raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
+    table = spec(recipe.model, None, channels, image)
+    decided = recipe.with_(
+        image=image,
+        channels=channels,
+        lr=default_lr(recipe) if recipe.lr is None else recipe.lr,
+        weight_decay=WEIGHT_DECAY[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
+        precision=_fast_precision(device) if recipe.precision == "auto" else recipe.precision,
+    )
+    return decided, table, stored_side(source, image)
+
+
+def _fast_precision(device: torch.device) -> str:
+    """bfloat16 where the processor multiplies it in hardware; measured in docs/results/precision.md."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cpu":
+        return "fp32"
+    able = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in able) else "fp32"
+
+
+def _prepare_once(
+    data: str, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
+) -> Prepared:
+    """Every process gets the same pictures; the first one decodes them while the others wait."""
+    prepared = None
+    for turn in (True, False):
+        if world.first == turn:
+            cache = open_cache((user_cache(), out / "cache"), stored, table.channels)
+            progress = console.reading if world.first else None
+            prepared = prepare(open_source(data), stored, table.channels, seed, cache, progress)
+        world.wait()
+    assert prepared is not None
+    if world.first:
+        sizes = ", ".join(f"{len(pictures):,} {name}" for name, pictures in prepared.splits.items())
+        console.say(f"{prepared.name}: {len(prepared.labels)} classes, {sizes}. {reasons(prepared.bad)}".rstrip())
+    return prepared
+
+
+def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
+    if strict and prepared.bad:
+        listed = "".join(f"\n  {file.path}: {file.reason}" for file in prepared.bad[:20])
+        more = f"\n  and {len(prepared.bad) - 20} more" if len(prepared.bad) > 20 else ""
+        raise DataError(f"--strict was asked for, and {len(prepared.bad)} files are not usable:{listed}{more}")
+
+
+def _view(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> View:
+    mean, std = channel_statistics(prepared.splits["train"])
+    flip = not flip_changes_class(prepared.labels) if recipe.flip is None else recipe.flip
+    return View(table.image, stored, table.channels, recipe.crop, flip, mean, std)
+
+
+def _check_room(out: Path, table: Spec) -> None:
+    """Best weights, and a checkpoint of weights and two moments, each beside its successor while it is written."""
+    parameters = sum(p.numel() for p in table.layers[-1].module.parameters())
+    needed, free = 8 * 4 * parameters + (16 << 20), shutil.disk_usage(out).free
+    if free < needed:
+        raise StorageError(
+            f"{out} has {free / 1e6:,.0f} MB left; a run of {table.name} needs {needed / 1e6:,.0f} MB. "
+            "Make room there, or choose another place with --out."
+        )
+
+
+def _write_run(
+    out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared, command: str
+) -> None:
+    train = prepared.splits["train"]
+    prior = np.bincount(train.targets, minlength=len(prepared.labels)) / len(train)
+    write_atomically(out / "split.csv", _split_table(prepared))
+    write_atomically(out / "spec.json", table.to_json() + "\n")
+    write_atomically(out / "labels.json", json.dumps(prepared.labels))
+    Run(out, {}).update(
+        version=VERSION,
+        status="running",
+        name=prepared.name,
+        data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        recipe=recipe.to_json(),
+        view=asdict(view),
+        fingerprint=prepared.fingerprint,
+        prior=prior.tolist(),
+        splits={name: len(pictures) for name, pictures in prepared.splits.items()},
+        bad_files=[asdict(file) for file in prepared.bad],
+        notes=prepared.notes,
+    )
+
+
+def _split_table(prepared: Prepared) -> str:
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["split", "digest", "label", "path"])
+    table.writerows([s, p.digest, p.label, p.path] for s, part in prepared.splits.items() for p in part.pictures)
+    return text.getvalue()
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("convista", "torch", "numpy", "pillow")}
+    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+    return packages | {"python": platform.python_version(), "machine": machine}
+
+
+def _mistakes(logits: NDArray[np.float64], pictures: Pictures, run: Run) -> list[dict[str, Any]]:
+    """The most confident wrong answers, with thumbnails."""
+    probabilities = softmax(logits)
+    said, confidence = probabilities.argmax(1), probabilities.max(1)
+    wrong = np.flatnonzero(said != pictures.targets)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return [
+        {
+            "path": pictures.pictures[i].path,
+            "label": run.labels[pictures.targets[i]],
+            "said": run.labels[said[i]],
+            "probability": float(confidence[i]),
+            "thumbnail": _thumbnail(pictures[int(i)]),
+        }
+        for i in worst
+    ]
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> str:
+    image = Image.fromarray(pixels.squeeze())
+    if image.width < THUMBNAIL:
+        scale = -(-THUMBNAIL // image.width)
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "jpeg", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _free_folder(out: Path | None, name: str) -> Path:
+    """The folder asked for, which must be free; else `runs/NAME`, `runs/NAME-2`, …, the first that is."""
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise StorageError(f"{out} cannot be written: there is a file of that name. Choose another --out.")
+        if out.is_dir() and any(out.iterdir()):
+            unfinished = (out / "run.json").exists() and not Run.load(out).done
+            hint = f"Go on with: convista train --resume {out}" if unfinished else "Choose another --out."
+            raise RunError(f"The output folder {out} is not empty. {hint}")
+        return out
+    base, number = Path("runs") / name, 1
+    while (folder := base if number == 1 else base.with_name(f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+@contextmanager
+def _undone_on_error(out: Path) -> Iterator[None]:
+    """Takes away the folders that were made inside, if the block fails."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        if made and out in made:
+            shutil.rmtree(out, ignore_errors=True)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise

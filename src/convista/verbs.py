@@ -1,0 +1,84 @@
+"""The verbs of the front door as Python functions: the same names and words as on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from convista.errors import InputError
+from convista.files import write_atomically
+from convista.records import Predictions, Recipe, Score
+from convista.reports import Material, render
+from convista.see import first_filters
+from convista.tasks import Console, Place, Run, resume_classifier, train_classifier
+from convista.tasks.run import Picture
+from convista.training import joined
+
+__all__ = ["eval", "predict", "report", "train"]
+
+Folder = str | os.PathLike[str]
+
+
+def train(
+    data: Folder | None = None,
+    *,
+    out: Folder | None = None,
+    resume: Folder | None = None,
+    place: Place | None = None,
+    console: Console | None = None,
+    **recipe: Any,
+) -> Run:
+    """Trains a network on a folder of pictures, judges it and writes a run folder with a report.
+
+    `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
+    `recipe` takes the words of `Recipe`: `model="resnet18", epochs=20, lr=…`. `resume=RUN` goes on with a run that
+    was interrupted, bit for bit, and takes nothing else. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
+    >>> run.test.floor["top1"] < run.test.top1
+    True
+    """
+    console = console or Console()
+    place = place or Place()
+    if (data is None) == (resume is None):
+        raise InputError("Either the pictures to train on or a run to resume must be given, and not both.")
+    if resume is not None and (recipe or out is not None):
+        raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
+    with joined() as world:
+        if resume is not None:
+            run = resume_classifier(resume, place, console, world)
+        else:
+            where = Place(Path(out) if out is not None else place.out, place.device, place.strict, place.checkpoint_seconds)
+            run = train_classifier(os.fspath(data or ""), Recipe.of(**recipe), where, console, world)
+        if world.first:
+            report(run)
+    return run
+
+
+def predict(run: Run | Folder, images: Picture | Iterable[Picture], *, device: str = "auto") -> Predictions:
+    """Names what is in each picture; see `Run.predict`."""
+    return _opened(run).predict(images, device)
+
+
+def eval(run: Run | Folder, data: Folder | None = None, *, device: str = "auto") -> Score:  # noqa: A001  # the verb's name
+    """Judges a run on other pictures (or its own test split); see `Run.evaluate`."""
+    return _opened(run).evaluate(data, device)[0]
+
+
+def report(run: Run | Folder) -> Path:
+    """Writes `report.html` into a run folder and returns its path. Raises `RunError` for an unfinished run."""
+    run = _opened(run)
+    run.require_done()
+    mistakes = json.loads((run.path / "mistakes.json").read_text())
+    filters = first_filters(run.net)
+    page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
+    write_atomically(run.path / "report.html", page)
+    return run.path / "report.html"
+
+
+def _opened(run: Run | Folder) -> Run:
+    return run if isinstance(run, Run) else Run.load(run)
