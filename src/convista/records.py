@@ -41,10 +41,10 @@ class View:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> View:
         """The view that `dataclasses.asdict` wrote."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
-def word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
+def _word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
     """A recipe's field: its default, what it means, the least legal value, or the legal words."""
     return field(default=default, metadata={"help": help, "least": least, "choices": choices})
 
@@ -60,22 +60,24 @@ class Recipe:
     convista.errors.UnknownNameError: There is no option named 'epoch'. Did you mean epochs?
     """
 
-    model: str = word("resnet18", "The network's name; `convista models` lists them.")
-    image: int | None = word(None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1)
-    channels: int | None = word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
-    epochs: int = word(20, "Passes over the training pictures.", 1)
-    batch: int = word(64, "Pictures in a step, over all processes together.", 1)
-    optimizer: str = word("adamw", "How a step is made.", choices=("adamw", "nesterov"))
-    lr: float | None = word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
-    weight_decay: float | None = word(None, "Decay of weights (not of norms and biases).", 0)
-    warmup: float = word(1, "Epochs over which the learning rate rises from zero, before its cosine fall.", 0)
-    label_smoothing: float = word(0.1, "Probability mass that is spread over all classes.", 0)
-    clip: float = word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
-    crop: bool = word(True, "Train on random windows of the pictures.")
-    flip: bool | None = word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
-    patience: int = word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
-    precision: str = word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16"))
-    seed: int = word(0, "Decides the weights, the splits, the order and the crops.", 0)
+    model: str = _word("resnet18", "The network's name; `convista models` lists them.")
+    image: int | None = _word(
+        None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1
+    )
+    channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
+    epochs: int = _word(20, "Passes over the training pictures.", 1)
+    batch: int = _word(64, "Pictures in a step, over all processes together.", 1)
+    optimizer: str = _word("adamw", "How a step is made.", choices=("adamw", "nesterov"))
+    lr: float | None = _word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
+    weight_decay: float | None = _word(None, "Decay of weights (not of norms and biases).", 0)
+    warmup: float = _word(1, "Epochs over which the learning rate rises from zero, before its cosine fall.", 0)
+    label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
+    clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
+    crop: bool = _word(True, "Train on random windows of the pictures.")
+    flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
+    patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
+    precision: str = _word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16"))
+    seed: int = _word(0, "Decides the weights, the splits, the order and the crops.", 0)
 
     @classmethod
     def of(cls, **words: Any) -> Recipe:

@@ -52,7 +52,9 @@ def train(
         if resume is not None:
             run = resume_classifier(resume, place, console, world)
         else:
-            where = Place(Path(out) if out is not None else place.out, place.device, place.strict, place.checkpoint_seconds)
+            where = Place(
+                Path(out) if out is not None else place.out, place.device, place.strict, place.checkpoint_seconds
+            )
             run = train_classifier(os.fspath(data or ""), Recipe.of(**recipe), where, console, world)
         if world.first:
             report(run)

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from convista.blocks.base import Block, block_from_json
 from convista.blocks.words import Act, Conv
@@ -50,7 +50,8 @@ class Chain(Block):
         rows = ((block.text(), isinstance(block, Chain | Residual)) for _, block in self.rows)
         runs = ((text, composite, sum(1 for _ in run)) for (text, composite), run in groupby(rows))
         return "; ".join(
-            f"[{text.strip('[]')}] x {n}" if composite and n > 1 else "; ".join([text] * n) for text, composite, n in runs
+            f"[{text.strip('[]')}] x {n}" if composite and n > 1 else "; ".join([text] * n)
+            for text, composite, n in runs
         )
 
     def __repr__(self) -> str:

@@ -1,5 +1,5 @@
 """The command line."""
 
-from convista.cli.main import main
+from convista.cli.app import main
 
 __all__ = ["main"]

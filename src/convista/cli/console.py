@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from convista.errors import InterruptedRunError
 from convista.tasks import Console
@@ -26,7 +27,7 @@ def job(command: str) -> Iterator[Console]:
     """A `Console` on stderr. Ctrl-C and SIGTERM ask the job to save and stop; a second one stops it at once."""
     asked: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int, _: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
 from typing import Any, get_type_hints
 
 import typer
@@ -29,14 +28,14 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     words.append(_parameter("checkpoint_seconds", float, 30.0, seconds))
     first, rest = own[:1], own[1:]
 
-    @wraps(command)
     def wrapper(**given: Any) -> None:
         command(**given)
+
+    wrapper.__doc__ = command.__doc__
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*first, *words, *rest)]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__  # type: ignore[attr-defined]
     return wrapper
 
 

@@ -24,7 +24,7 @@ def draws(seed: int, epoch: int, indices: NDArray[np.int64], count: int) -> NDAr
     """
     key = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(epoch))
     state = _mix(key + indices.astype(np.uint64))[:, None] + GOLDEN * np.arange(1, count + 1, dtype=np.uint64)
-    return (_mix(state) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((_mix(state) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

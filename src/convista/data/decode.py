@@ -49,7 +49,7 @@ def squared(image: Image.Image, side: int, channels: int) -> Decoded:
         flat = _eight_bit(upright, notes)
     except BadPictureError:
         raise
-    except Exception as error:  # noqa: BLE001  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError, …
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError, …
         raise BadPictureError(f"truncated or damaged ({error})") from None
     return Decoded(_square(flat.convert("L" if channels == 1 else "RGB"), side, channels), tuple(notes))
 
@@ -68,7 +68,7 @@ def _open(data: bytes) -> Image.Image:
         raise BadPictureError("not a picture") from None
     except Image.DecompressionBombError:
         raise BadPictureError("too many pixels: a decompression bomb, or a picture to be made smaller first") from None
-    except Exception as error:  # noqa: BLE001  # as in decode
+    except Exception as error:  # as in decode
         raise BadPictureError(f"truncated or damaged ({error})") from None
     if min(image.size) < SMALLEST_SIDE:
         raise BadPictureError(f"too small ({image.width}x{image.height} pixels; at least {SMALLEST_SIDE} a side)")
@@ -79,7 +79,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         turned = image.getexif().get(0x0112, 1) not in (0, 1)
         upright = ImageOps.exif_transpose(image) if turned else image
-    except Exception:  # noqa: BLE001  # a broken EXIF block does not spoil the pixels
+    except Exception:  # a broken EXIF block does not spoil the pixels
         notes.append("EXIF unreadable")
         return image
     if turned:

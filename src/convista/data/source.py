@@ -96,7 +96,7 @@ class ZipSource(Source):
             return self.archive.read(info)
         except RuntimeError:
             raise UnreadableError("encrypted in the archive") from None
-        except Exception as error:  # noqa: BLE001  # zlib, lzma and zipfile each raise their own kinds
+        except Exception as error:  # zlib, lzma and zipfile each raise their own kinds
             raise UnreadableError(f"damaged in the archive ({error})") from None
 
 

@@ -66,9 +66,7 @@ def assign_splits(pictures: Sequence[Picture], seed: int) -> list[Picture]:
         mine = [p for p in pictures if p.label == label and (p.split or "train") == "train"]
         _check_size(label, len({p.digest for p in mine}), 1 + len(shares))
         split_of.update(_share_out(mine, shares, seed))
-    return [
-        replace(p, split=split_of[p.digest]) if (p.split or "train") == "train" else p for p in pictures
-    ]
+    return [replace(p, split=split_of[p.digest]) if (p.split or "train") == "train" else p for p in pictures]
 
 
 def _share_out(pictures: Sequence[Picture], shares: Sequence[tuple[str, float]], seed: int) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from convista.blocks import Chain, Spec
 from convista.registry import Registry
 
-__all__ = ["NETWORKS", "Card", "Paper"]
+__all__ = ["NETWORKS", "Card", "Paper", "register"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,8 @@ class Card:
 
 
 NETWORKS: Registry[Card] = Registry("network")
+
+
+def register(card: Card) -> None:
+    """Makes a network known by its card's name."""
+    NETWORKS.add(card.name, card)

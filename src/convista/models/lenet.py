@@ -8,10 +8,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from convista.blocks import Act, Block, Chain, Conv, Dense, Flatten, Pool
-from convista.models.cards import NETWORKS, Card, Paper
+from convista.models.cards import Card, Paper, register
 
 __all__ = ["RadialBasis", "SparseConv", "Subsample", "lenet5", "lenet5_sparse"]
 
@@ -187,4 +187,4 @@ for card in (
         departures="The codes of the output layer are drawn at random instead of by hand (section II.B allows both).",
     ),
 ):
-    NETWORKS.add(card.name, card)
+    register(card)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from convista.blocks import IN, Chain, Conv, Head, Residual
-from convista.models.cards import NETWORKS, Card, Paper
+from convista.models.cards import Card, Paper, register
 
 __all__ = ["inverted", "mobilenet_v2"]
 
@@ -51,13 +51,12 @@ def mobilenet_v2(classes: int = 1000) -> Chain:
     return Chain(conv1=conv(32, 3, 2), **bottlenecks, conv9=conv(1280, 1), head=Head(classes, dropout=0.2))
 
 
-NETWORKS.add(
-    "mobilenet_v2",
+register(
     Card(
         "mobilenet_v2",
         "mobilenet_v2",
         PAPER,
         mobilenet_v2,
         departures="Padding is symmetric, as in torchvision; the authors' TensorFlow code pads asymmetrically.",
-    ),
+    )
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from convista.blocks import Act, Block, Chain, Conv, Head, Pool, Residual, stage
-from convista.models.cards import NETWORKS, Card, Paper
+from convista.blocks import Block, Chain, Conv, Head, Pool, Residual, stage
+from convista.models.cards import Card, Paper, register
 
-__all__ = ["basic", "bottleneck", "plain", "resnet", "resnet_cifar"]
+__all__ = ["basic", "bottleneck", "option_a", "plain", "resnet", "resnet_cifar"]
 
+Maker = Callable[[int, int], Block]
 PAPER = Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385")
 
 
@@ -23,12 +24,17 @@ def basic(width: int, stride: int = 1, shortcut: str = "project") -> Residual:
     return Residual(Chain(conv1=Conv(width, 3, stride), conv2=Conv(width, 3, act=None)), shortcut)
 
 
+def option_a(width: int, stride: int = 1) -> Residual:
+    """`basic` with a shortcut that has no parameters: section 4.2 uses option A throughout."""
+    return basic(width, stride, "pad")
+
+
 def bottleneck(width: int, stride: int = 1) -> Residual:
     """1x1 down, 3x3, 1x1 up to 4 * width (figure 5, right). The stride sits on the 3x3: v1.5."""
     return Residual(Chain(reduce=Conv(width, 1), conv=Conv(width, 3, stride), expand=Conv(4 * width, 1, act=None)))
 
 
-def resnet(block: Callable[[int, int], Block], depths: tuple[int, int, int, int], classes: int = 1000) -> Chain:
+def resnet(block: Maker, depths: tuple[int, int, int, int], classes: int = 1000) -> Chain:
     """Table 1. (N, 3, 224, 224) -> (N, classes)."""
     n2, n3, n4, n5 = depths
     return Chain(
@@ -42,7 +48,7 @@ def resnet(block: Callable[[int, int], Block], depths: tuple[int, int, int, int]
     )
 
 
-def resnet_cifar(block: Callable[[int, int], Block], depth: int, classes: int = 10) -> Chain:
+def resnet_cifar(block: Maker, depth: int, classes: int = 10) -> Chain:
     """Section 4.2: 6n + 2 layers on 32 x 32 pictures. (N, 3, 32, 32) -> (N, classes)."""
     n = (depth - 2) // 6
     return Chain(
@@ -54,24 +60,21 @@ def resnet_cifar(block: Callable[[int, int], Block], depth: int, classes: int = 
     )
 
 
-V1_5 = "The stride of a bottleneck sits on its 3x3, not on its first 1x1 (v1.5, as in torchvision and timm)."
-TABLE_1 = {
-    18: (basic, (2, 2, 2, 2), ""),
-    34: (basic, (3, 4, 6, 3), "Where the width grows the shortcut is a projection (option B), as in torchvision."),
-    50: (bottleneck, (3, 4, 6, 3), V1_5),
-    101: (bottleneck, (3, 4, 23, 3), V1_5),
-    152: (bottleneck, (3, 8, 36, 3), V1_5),
+OPTION_B = "Where the width grows the shortcut is a projection (option B), as in torchvision and timm."
+V1_5 = "The stride of a bottleneck sits on its 3x3, not on its first 1x1 (v1.5), as in torchvision and timm."
+IMAGENET: dict[str, tuple[Maker, tuple[int, int, int, int], str]] = {
+    "resnet18": (basic, (2, 2, 2, 2), OPTION_B),
+    "resnet34": (basic, (3, 4, 6, 3), OPTION_B),
+    "resnet50": (bottleneck, (3, 4, 6, 3), V1_5),
+    "resnet101": (bottleneck, (3, 4, 23, 3), V1_5),
+    "resnet152": (bottleneck, (3, 8, 36, 3), V1_5),
 }
-for depth, (block, depths, departures) in TABLE_1.items():
-    NETWORKS.add(
-        f"resnet{depth}",
-        Card(f"resnet{depth}", "resnet", PAPER, partial(resnet, block, depths), departures=departures),
-    )
+CIFAR: dict[str, tuple[Maker, int]] = {
+    **{f"resnet{depth}": (option_a, depth) for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}_plain": (plain, depth) for depth in (20, 56, 110)},
+}
 
-option_a = partial(basic, shortcut="pad")
-for name, block, depth in [
-    *((f"resnet{depth}", option_a, depth) for depth in (20, 32, 44, 56, 110)),
-    *((f"resnet{depth}_plain", plain, depth) for depth in (20, 56, 110)),
-]:
-    table = partial(resnet_cifar, block, depth)
-    NETWORKS.add(name, Card(name, "resnet_cifar", PAPER, table, image=32, classes=10))
+for name, (block, depths, departures) in IMAGENET.items():
+    register(Card(name, "resnet", PAPER, partial(resnet, block, depths), departures=departures))
+for name, (block, depth) in CIFAR.items():
+    register(Card(name, "resnet_cifar", PAPER, partial(resnet_cifar, block, depth), image=32, classes=10))

@@ -110,9 +110,7 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
     return _learn(run, prepared, place, pick_device(place.device), console, world)
 
 
-def _learn(
-    run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World
-) -> Run:
+def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.recipe.seed)
@@ -126,7 +124,9 @@ def _learn(
     history = training.run()
     world.wait()
     best = Run.load(run.path)
-    judged = {split: logits_of(best.net.to(device), splits[split], run.view, device, world) for split in ("val", "test")}
+    judged = {
+        split: logits_of(best.net.to(device), splits[split], run.view, device, world) for split in ("val", "test")
+    }
     if not world.first:
         return best
     prior = np.array(run.info["prior"])
@@ -211,9 +211,7 @@ def _check_room(out: Path, table: Spec) -> None:
         )
 
 
-def _write_run(
-    out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared, command: str
-) -> None:
+def _write_run(out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared, command: str) -> None:
     train = prepared.splits["train"]
     prior = np.bincount(train.targets, minlength=len(prepared.labels)) / len(train)
     write_atomically(out / "split.csv", _split_table(prepared))

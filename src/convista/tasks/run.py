@@ -37,8 +37,8 @@ from convista.data.source import FolderSource
 from convista.errors import DataError, RunError
 from convista.files import write_atomically
 from convista.models import load_weights
-from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
 from convista.pricing import price
+from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
 from convista.training import logits_of, score, softmax
 
 __all__ = ["Run", "pick_device"]
@@ -182,7 +182,9 @@ class Run:
         done += self._name(net, ready, place) if ready else []
         return Predictions(tuple(done), tuple(skipped))
 
-    def evaluate(self, data: str | os.PathLike[str] | None = None, device: str = "auto") -> tuple[Score, dict[str, int]]:
+    def evaluate(
+        self, data: str | os.PathLike[str] | None = None, device: str = "auto"
+    ) -> tuple[Score, dict[str, int]]:
         """Judges the network on a folder of classes; on its own test split's data when None.
 
         Of data with `train/ val/ test/` the test part counts. Pictures that training or validation saw are left out,
@@ -216,8 +218,10 @@ class Run:
 
     def _look(self, picture: bytes | Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
         view = self.view
-        make = decode if isinstance(picture, bytes) else squared
-        pixels = make(picture, view.stored, view.channels).pixels  # type: ignore[operator]
+        if isinstance(picture, bytes):
+            pixels = decode(picture, view.stored, view.channels).pixels
+        else:
+            pixels = squared(picture, view.stored, view.channels).pixels
         start = (view.stored - view.image) // 2
         return np.asarray(pixels[start : start + view.image, start : start + view.image])
 
@@ -253,7 +257,7 @@ def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
             for name in source.files():
                 yield f"{path}/{name}", lambda source=source, name=name: source.read(name)
         else:
-            for name in sorted(glob.glob(str(image))) or [str(image)]:
+            for name in sorted(glob.glob(str(image))) or [str(image)]:  # noqa: PTH207  # keeps absolute patterns
                 yield name, lambda name=name: _read(Path(name))
 
 

@@ -33,7 +33,7 @@ class World:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(sums)
-        return sums.tolist()  # type: ignore[no-any-return]
+        return [float(value) for value in sums]
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of their numbers."""
@@ -64,6 +64,26 @@ def joined() -> Iterator[World]:
         dist.destroy_process_group()
 
 
+class _Total(torch.autograd.Function):
+    """The sum over all processes; what flows back is the sum of what flows back in each."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _total(values: Tensor) -> Tensor:
+    return _Total.apply(values)  # type: ignore[no-any-return]
+
+
 class GlobalBatchNorm(nn.BatchNorm2d):
     """Batch normalisation with the statistics of the whole world's batch, on any device.
 
@@ -74,20 +94,19 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) -> (N, C, H, W)."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         with torch.autocast(x.device.type, enabled=False):
             x32 = x.float()
             count = torch.full_like(x32[0, :, 0, 0], x32.numel() / x32.shape[1])
             sums = torch.cat([x32.sum((0, 2, 3)), count]).double()
-            totals = all_reduce(sums)
+            totals = _total(sums)
             n = totals[self.num_features]
             mean = (totals[: self.num_features] / n).float()
             centred = x32 - mean.view(1, -1, 1, 1)
-            variance = (all_reduce(centred.square().sum((0, 2, 3)).double()) / n).float()
+            variance = (_total(centred.square().sum((0, 2, 3)).double()) / n).float()
             scale = self.weight * torch.rsqrt(variance + self.eps)
             self._track(mean.detach(), variance.detach(), float(n))
-            return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+            y = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+            return y.to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: float) -> None:

@@ -33,12 +33,14 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as
 @app.command("train")
 @recipe_options
 def _train(
-    data: Annotated[str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     device: Device = "auto",
-    json: Json = False,  # noqa: A002
+    json: Json = False,
     **recipe: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
@@ -65,7 +67,7 @@ def _predict(
     run: RunFolder,
     images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Files, folders, .zip archives or patterns.")],
     device: Device = "auto",
-    json: Json = False,  # noqa: A002
+    json: Json = False,
 ) -> None:
     """Say what is in each picture."""
     from convista.verbs import predict
@@ -86,9 +88,11 @@ def _predict(
 @app.command("eval")
 def _eval(
     run: RunFolder,
-    data: Annotated[str | None, typer.Argument(help="Folder with one folder per class; the run's data if not given.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Folder with one folder per class; the run's data if not given.")
+    ] = None,
     device: Device = "auto",
-    json: Json = False,  # noqa: A002
+    json: Json = False,
 ) -> None:
     """Judge a run on pictures that its training has not seen."""
     from convista.tasks import Run
@@ -109,7 +113,7 @@ def _eval(
 
 
 @app.command("models")
-def _models(json: Json = False) -> None:  # noqa: A002
+def _models(json: Json = False) -> None:
     """List the networks with their price."""
     from convista.models import NETWORKS
     from convista.pricing import price
@@ -130,7 +134,7 @@ def _models(json: Json = False) -> None:  # noqa: A002
 
 
 @app.command("report")
-def _report(run: RunFolder, json: Json = False) -> None:  # noqa: A002
+def _report(run: RunFolder, json: Json = False) -> None:
     """Write the report page of a run again."""
     from convista.verbs import report
 

@@ -1,0 +1,35 @@
+# make demo: train on the built-in digits      make test: all tests      make check: format, lint, types
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test check format clean
+
+demo: $(READY)
+	@rm -rf runs/demo
+	@$(BIN)/convista train digits --model lenet5 --epochs 50 --batch 32 --out runs/demo
+	@echo "Open runs/demo/report.html in a browser."
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Rebuilt only when the requirements change.
+$(READY): pyproject.toml
+	@echo "Setting up .venv (PyTorch is large: a few minutes the first time) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "convista needs Python 3.11 or newer; set PYTHON=python3.12, for example."; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,77 @@
+"""Shared by all tests: a cache of their own, pictures that are made on the spot, and a way to call the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the cache of the user who runs it."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(autouse=True)
+def doctest_tmp(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
+    """Examples in docstrings may write into `tmp`."""
+    doctest_namespace["tmp"] = tmp_path
+
+
+def picture(hue: int, seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
+    """Noise around a colour: easy to tell apart, and no two alike."""
+    noise = np.random.default_rng(seed).integers(0, 60, (*size[::-1], 3))
+    base = np.array([200 if channel == hue % 3 else 40 for channel in range(3)])
+    return Image.fromarray((noise + base).clip(0, 255).astype(np.uint8))
+
+
+def make_photos(root: Path, classes: tuple[str, ...] = ("red", "green", "blue"), each: int = 12) -> Path:
+    """A folder per class with `each` small pictures, PNG and JPEG in turn."""
+    for hue, label in enumerate(classes):
+        (root / label).mkdir(parents=True)
+        for i in range(each):
+            picture(hue, 1000 * hue + i).save(root / label / f"{i:03d}.{'png' if i % 2 else 'jpg'}")
+    return root
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three easy classes of twelve pictures."""
+    return make_photos(tmp_path / "photos")
+
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def convista(tmp_path: Path) -> Call:
+    """Runs the command in a process of its own, in `tmp_path`."""
+
+    def call(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "convista", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=300, **options)
+
+    return call
+
+
+def json_of(done: subprocess.CompletedProcess[str]) -> Any:
+    """The one object on stdout."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,0 +1,218 @@
+"""Optimisers, schedules, scores and the guard against losses that are not numbers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
+from torch import nn
+
+import convista
+from convista.data import open_source, prepare
+from convista.errors import DivergedError, InputError, UnknownNameError
+from convista.records import Recipe, View
+from convista.training import (
+    GlobalBatchNorm,
+    Training,
+    calibration_error,
+    default_lr,
+    learning_rate,
+    make_optimizer,
+    score,
+    softmax,
+)
+
+
+def training(photos: Path, folder: Path, **words: object) -> Training:
+    found = prepare(open_source(photos), 16, 3, 0, None)
+    recipe = Recipe.of(**{"model": "resnet20", "epochs": 2, "batch": 9, "precision": "fp32"} | words)
+    folder.mkdir()
+    torch.manual_seed(0)
+    net = convista.create("resnet20", classes=3)
+    view = View(16, 16)
+    return Training(net, found.splits["train"], found.splits["val"], view, recipe, folder, say=lambda text: None)
+
+
+def test_the_rate_rises_linearly_and_falls_like_half_a_cosine() -> None:
+    rates = [learning_rate(step, 100, 10) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == 1
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+@pytest.mark.parametrize("name", ["adamw", "nesterov"])
+def test_norms_and_biases_do_not_decay(name: str) -> None:
+    net = convista.create("resnet20")
+    decayed, free = make_optimizer(net, Recipe.of(optimizer=name, weight_decay=0.1)).param_groups
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(list(net.parameters()))
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+
+
+def test_the_default_rate_follows_the_batch() -> None:
+    assert default_lr(Recipe.of(optimizer="nesterov", batch=256)) == 2 * default_lr(
+        Recipe.of(optimizer="nesterov", batch=128)
+    )
+    assert default_lr(Recipe.of(batch=256)) == 2 * default_lr(Recipe.of(batch=64))
+
+
+def judged(n: int = 400, classes: int = 7):
+    random = np.random.default_rng(0)
+    targets = random.integers(0, classes, n)
+    logits = random.normal(size=(n, classes))
+    logits[np.arange(n), targets] += 1.5
+    prior = random.dirichlet(np.ones(classes) * 5)
+    return logits, targets, prior, score(logits, targets, tuple("abcdefg"), prior)
+
+
+def test_scores_equal_scikit_learns() -> None:
+    logits, targets, prior, found = judged()
+    probabilities, said = softmax(logits), logits.argmax(1)
+    assert found.top1 == pytest.approx((said == targets).mean())
+    assert found.top5 == pytest.approx(top_k_accuracy_score(targets, logits, k=5))
+    assert found.loss == pytest.approx(log_loss(targets, probabilities))
+    assert np.array_equal(found.confusion, confusion_matrix(targets, said))
+    precision, recall, _, support = precision_recall_fscore_support(targets, said)
+    assert [c.precision for c in found.classes] == pytest.approx(precision)
+    assert [c.recall for c in found.classes] == pytest.approx(recall)
+    assert [c.pictures for c in found.classes] == support.tolist()
+    assert found.floor["top1"] == pytest.approx((targets == prior.argmax()).mean())
+    assert found.floor["loss"] == pytest.approx(-np.log(prior[targets]).mean())
+
+
+def test_calibration_error_equals_its_definition() -> None:
+    logits, targets, *_ = judged()
+    probabilities = softmax(logits)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == targets
+    slow = 0.0
+    for b in range(15):
+        inside = (confidence > b / 15) & (confidence <= (b + 1) / 15)
+        if inside.any():
+            slow += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert calibration_error(confidence, correct) == pytest.approx(slow)
+    assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
+
+
+def test_a_class_that_never_comes_has_no_recall() -> None:
+    found = score(np.eye(3)[[0, 1]], np.array([0, 1]), ("a", "b", "c"), np.ones(3) / 3)
+    assert found.classes[2].recall is None
+    assert found.classes[2].precision is None
+
+
+def test_batch_norm_over_processes_equals_torchs_in_one() -> None:
+    """With one process there is nothing to add up, and the formulas must agree."""
+    torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
+    try:
+        ours, theirs = GlobalBatchNorm(5), nn.BatchNorm2d(5)
+        for net in (ours, theirs):
+            nn.init.constant_(net.weight, 1.3)
+        x = (torch.randn(6, 5, 4, 3) * 3 + 1).requires_grad_()
+        z = x.detach().clone().requires_grad_()
+        a, b = ours(x), theirs(z)
+        a.square().sum().backward()
+        b.square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.allclose(a, b, atol=1e-5)
+    assert torch.allclose(x.grad, z.grad, atol=1e-4)
+    for key, value in theirs.state_dict().items():
+        assert torch.allclose(ours.state_dict()[key].double(), value.double(), atol=1e-6), key
+
+
+def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Path) -> None:
+    job, said = training(photos, tmp_path / "run"), []
+    job.say = said.append
+    poison = iter([False, True, False, False, False, False, False])
+    honest = job._loss
+    job._loss = lambda *args: honest(*args) * (math.nan if next(poison) else 1.0)  # type: ignore[method-assign]
+    states: list[dict[str, torch.Tensor]] = []
+    step = job._step
+
+    def watched(*args: object) -> None:
+        step(*args)
+        states.append({key: value.clone() for key, value in job.net.state_dict().items()})
+
+    job._step = watched  # type: ignore[method-assign]
+    job.run()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert not all(torch.equal(states[1][key], states[2][key]) for key in states[0])
+    assert job.state.lr_scale == 0.5
+    assert any("epoch 1, step 2: the loss is not a number" in text for text in said)
+    assert job.state.history[-1].lr < job.peak
+
+
+def test_the_third_loss_that_is_not_a_number_ends_the_run(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", lr=1e30)
+    with pytest.raises(DivergedError, match=r"3rd time .*--lr 1e\+29"):
+        job.run()
+
+
+def test_labels_are_smoothed_and_gradients_clipped(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", label_smoothing=0.2, clip=0.01)
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    smooth = 0.8 * torch.eye(3)[targets] + 0.2 / 3
+    assert float(job._loss(logits, targets, 4)) == pytest.approx(float(-(smooth * logits.log_softmax(1)).sum(1).mean()))
+    for p in job.net.parameters():
+        p.grad = torch.ones_like(p)
+    job._clip()
+    assert float(torch.stack([p.grad.norm() for p in job.net.parameters()]).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_patience_ends_a_run_that_no_longer_improves(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", epochs=50, patience=2, lr=0.0)
+    assert len(job.run()) == job.state.best_epoch + 2 < 50
+
+
+def test_the_kept_weights_are_the_best_epochs(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", epochs=4)
+    history = job.run()
+    best = max(history, key=lambda row: (row.val_top1, -row.val_loss))
+    assert job.state.best_epoch == best.epoch
+
+
+def test_training_leaves_the_callers_generator_alone(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    job = training(photos, tmp_path / "run", epochs=1)
+    torch.manual_seed(5)
+    job.run()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_half_precision_learns_too(photos: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = training(photos, tmp_path / "run", epochs=3, precision="bf16")
+        history = job.run()
+    assert history[-1].train_loss < history[0].train_loss
+    assert all(p.dtype == torch.float32 for p in job.net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"epochs": 0}, "epochs=0 was given; it must be at least 1"),
+        ({"lr": -1.0}, "lr=-1.0"),
+        ({"lr": math.nan}, "lr=nan"),
+        ({"label_smoothing": 1.0}, "must be below 1"),
+        ({"optimizer": "adam"}, "Did you mean adamw"),
+        ({"epoch": 1}, "Did you mean epochs"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(words: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Recipe.of(**words)
+
+
+def test_unknown_words_are_unknown_names() -> None:
+    with pytest.raises(UnknownNameError):
+        Recipe.of(precision="fp8")
