@@ -135,13 +135,13 @@ def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Pat
     honest = job._loss
     job._loss = lambda *args: honest(*args) * (math.nan if next(poison) else 1.0)  # type: ignore[method-assign]
     states: list[dict[str, torch.Tensor]] = []
-    step = job._step
+    step = job.step
 
     def watched(*args: object) -> None:
         step(*args)
         states.append({key: value.clone() for key, value in job.net.state_dict().items()})
 
-    job._step = watched  # type: ignore[method-assign]
+    job.step = watched  # type: ignore[method-assign]
     job.run()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert not all(torch.equal(states[1][key], states[2][key]) for key in states[0])

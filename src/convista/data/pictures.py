@@ -62,7 +62,7 @@ class Pictures:
         """One picture: a view into the cache where it is cached, decoded afresh where it is not."""
         row = self.rows[index]
         if row >= 0 and self.cache is not None:
-            return np.asarray(self._mapped()[row])
+            return self._mapped()[int(row)]
         return decode(self.source.read(self.pictures[index].path), self.shape[0], self.shape[2]).pixels
 
     def many(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
@@ -75,7 +75,7 @@ class Pictures:
     def _mapped(self) -> NDArray[np.uint8]:
         mapped: NDArray[np.uint8] | None = self.__dict__.get("_map")
         if mapped is None:
-            mapped = self.cache.pixels() if self.cache else np.empty((0, *self.shape), np.uint8)
+            mapped = np.asarray(self.cache.pixels()) if self.cache else np.empty((0, *self.shape), np.uint8)
             object.__setattr__(self, "_map", mapped)
         return mapped
 

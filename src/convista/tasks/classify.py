@@ -43,7 +43,7 @@ from convista.tasks.run import VERSION, Run, pick_device
 from convista.training import Progress, Training, World, default_lr, logits_of, score, softmax
 from convista.training.optim import WEIGHT_DECAY
 
-__all__ = ["Console", "resume_classifier", "train_classifier"]
+__all__ = ["Console", "Place", "fast_precision", "resume_classifier", "train_classifier"]
 
 MISTAKES = 24  # pictures kept for the report
 THUMBNAIL = 112  # pixels a side
@@ -154,12 +154,12 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
         channels=channels,
         lr=default_lr(recipe) if recipe.lr is None else recipe.lr,
         weight_decay=WEIGHT_DECAY[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
-        precision=_fast_precision(device) if recipe.precision == "auto" else recipe.precision,
+        precision=fast_precision(device) if recipe.precision == "auto" else recipe.precision,
     )
     return decided, table, stored_side(source, image)
 
 
-def _fast_precision(device: torch.device) -> str:
+def fast_precision(device: torch.device) -> str:
     """bfloat16 where the processor multiplies it in hardware; measured in docs/results/precision.md."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -102,7 +102,7 @@ class Training:
         state, started, fresh = self.state, time.monotonic(), self.state.seen
         batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch)
         for indices in batches[state.batch :]:
-            self._step(net, indices)
+            self.step(net, indices)
             state.batch += 1
             seconds = time.monotonic() - started
             self.show(self._progress((state.seen - fresh) / seconds))
@@ -110,7 +110,7 @@ class Training:
         trained = time.monotonic() - started
         self._close_epoch((state.seen - fresh) / trained, started)
 
-    def _step(self, net: nn.Module, indices: NDArray[np.int64]) -> None:
+    def step(self, net: nn.Module, indices: NDArray[np.int64]) -> None:
         """One global batch: look, guess, judge, push. A loss or gradient that is not finite leaves no trace."""
         state, step = self.state, self.state.epoch * self.steps + self.state.batch
         torch.manual_seed(self._generator_seed(step))
