@@ -69,9 +69,8 @@ def main() -> None:
         pairs = [(ours(found, i + 1), pillow(paths, 224)) for i in range(options.pairs)]
     ratio = statistics.median(a / b for a, b in pairs)
     a, b = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
-    print(
-        f"cache {a:,.0f} images/s, Pillow {b:,.0f} images/s: {ratio:.1f}x (median of {len(pairs)} pairs, {len(paths)} pictures)"
-    )
+    print(f"cache {a:,.0f} images/s, Pillow {b:,.0f} images/s: {ratio:.1f}x", end=" ")
+    print(f"(median of {len(pairs)} pairs, {len(paths)} pictures)")
 
 
 if __name__ == "__main__":

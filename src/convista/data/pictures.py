@@ -61,8 +61,9 @@ class Pictures:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """One picture: a view into the cache where it is cached, decoded afresh where it is not."""
         row = self.rows[index]
-        if row >= 0 and self.cache is not None:
-            return self._mapped()[int(row)]
+        if row >= 0:
+            picture: NDArray[np.uint8] = self._mapped()[row]
+            return picture
         return decode(self.source.read(self.pictures[index].path), self.shape[0], self.shape[2]).pixels
 
     def many(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

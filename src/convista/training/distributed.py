@@ -104,7 +104,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
             centred = x32 - mean.view(1, -1, 1, 1)
             variance = (_total(centred.square().sum((0, 2, 3)).double()) / n).float()
             scale = self.weight * torch.rsqrt(variance + self.eps)
-            self._track(mean.detach(), variance.detach(), float(n))
+            self._track(mean.detach(), variance.detach(), float(n.detach()))
             y = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
             return y.to(x.dtype)
 
