@@ -66,7 +66,7 @@ class Recipe:
     )
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
     epochs: int = _word(20, "Passes over the training pictures.", 1)
-    batch: int = _word(64, "Pictures in a step, over all processes together.", 1)
+    batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
     optimizer: str = _word("adamw", "How a step is made.", choices=("adamw", "nesterov"))
     lr: float | None = _word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
     weight_decay: float | None = _word(None, "Decay of weights (not of norms and biases).", 0)

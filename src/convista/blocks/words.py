@@ -76,12 +76,10 @@ class Conv(Block):
 
     >>> Conv(64, 7, stride=2).text()
     '7x7, 64'
-    >>> Conv(64, 7, stride=2)(3)
-    Sequential(
-      (conv): Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2), padding=(3, 3), bias=False)
-      (norm): BatchNorm2d(64, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-      (act): ReLU(inplace=True)
-    )
+    >>> list(dict(Conv(64, 7, stride=2)(3).named_children()))
+    ['conv', 'norm', 'act']
+    >>> Conv(64, 7, stride=2)(3).conv
+    Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2), padding=(3, 3), bias=False)
     """
 
     width: Width

@@ -1,7 +1,14 @@
 """From files to batches: every file looked at once, decoded once, and never in two splits."""
 
 from convista.data.augment import flip_changes_class
-from convista.data.batches import Normalise, channel_statistics, eval_batches, global_batches, train_view
+from convista.data.batches import (
+    Normalise,
+    channel_statistics,
+    eval_batches,
+    global_batches,
+    steps_in_epoch,
+    train_view,
+)
 from convista.data.cache import PixelCache, user_cache
 from convista.data.decode import BadPictureError, Decoded, decode, squared
 from convista.data.folder import Entry, list_pictures
@@ -44,6 +51,7 @@ __all__ = [
     "quiet_pillow",
     "reasons",
     "squared",
+    "steps_in_epoch",
     "stored_side",
     "train_view",
     "user_cache",

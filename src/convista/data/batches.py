@@ -14,12 +14,21 @@ from convista.data.augment import crop, draws, offsets, permutation
 from convista.data.pictures import Pictures
 from convista.records import View
 
-__all__ = ["Normalise", "eval_batches", "eval_view", "global_batches", "train_view"]
+__all__ = ["Normalise", "eval_batches", "eval_view", "global_batches", "steps_in_epoch", "train_view"]
+
+
+def steps_in_epoch(count: int, batch: int) -> int:
+    """How many batches of at most `batch` cover `count` pictures, no batch with one picture alone.
+
+    >>> steps_in_epoch(103, 16), steps_in_epoch(3, 2)
+    (7, 1)
+    """
+    return max(1, min(-(-count // batch), count // 2))
 
 
 def global_batches(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """An epoch's order cut into batches of nearly equal size, each at most `batch`; every picture comes once."""
-    return np.array_split(permutation(seed, epoch, count), -(-count // batch))
+    """An epoch's order cut into batches of nearly equal size; every picture comes once."""
+    return np.array_split(permutation(seed, epoch, count), steps_in_epoch(count, batch))
 
 
 def train_view(

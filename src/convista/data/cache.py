@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,8 @@ class PixelCache:
         return self.entries[digest][1]
 
     def add(self, decoded: Sequence[tuple[str, Decoded]]) -> None:
-        """Appends pictures, as many as the bound and the disk allow; the rest is silently not cached."""
-        with self._lock:
+        """Appends pictures, as many as the bound and the disk allow; the rest will be decoded whenever it is needed."""
+        with self._lock, suppress(OSError):  # a disk that fills up costs speed, nothing else
             self._read_index()
             fresh = {digest: picture for digest, picture in decoded if digest not in self.entries}
             room = self._room(len(fresh))
@@ -82,7 +83,7 @@ class PixelCache:
         """All rows, memory-mapped: (rows, side, side, channels)."""
         if not self.entries:
             return np.empty((0, *self.shape), np.uint8)
-        return np.memmap(self._pixels, np.uint8, "r", shape=(len(self.entries), *self.shape))
+        return np.asarray(np.memmap(self._pixels, np.uint8, "r", shape=(len(self.entries), *self.shape)))
 
     def _read_index(self) -> None:
         """Reads what was appended since the last time, dropping a last line that was cut off."""

@@ -46,13 +46,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded pictures and their classes: `pixels(indices)` gives (n, side, side, channels) bytes."""
+    """Pictures as (side, side, channels) bytes with their classes; `rows` says where each lies in `cached` (-1: nowhere)."""
 
     source: Source
-    cache: PixelCache | None
     shape: tuple[int, int, int]
     pictures: tuple[Picture, ...]
     targets: NDArray[np.int64]
+    cached: NDArray[np.uint8]
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Pictures:
         """One picture: a view into the cache where it is cached, decoded afresh where it is not."""
         row = self.rows[index]
         if row >= 0:
-            picture: NDArray[np.uint8] = self._mapped()[row]
+            picture: NDArray[np.uint8] = self.cached[row]
             return picture
         return decode(self.source.read(self.pictures[index].path), self.shape[0], self.shape[2]).pixels
 
@@ -72,13 +72,6 @@ class Pictures:
             return [self[int(i)] for i in indices]
         with ThreadPoolExecutor(_workers()) as pool:
             return list(pool.map(lambda i: self[int(i)], indices))
-
-    def _mapped(self) -> NDArray[np.uint8]:
-        mapped: NDArray[np.uint8] | None = self.__dict__.get("_map")
-        if mapped is None:
-            mapped = np.asarray(self.cache.pixels()) if self.cache else np.empty((0, *self.shape), np.uint8)
-            object.__setattr__(self, "_map", mapped)
-        return mapped
 
 
 @dataclass(frozen=True)
@@ -124,8 +117,9 @@ def pictures_of(
     """Pictures with their classes numbered by `labels`, and their rows in the cache looked up."""
     number = {label: i for i, label in enumerate(labels)}
     rows = cache.rows([p.digest for p in pictures]) if cache else np.full(len(pictures), -1, np.int64)
+    cached = cache.pixels() if cache else np.empty((0, *shape), np.uint8)
     targets = np.array([number[p.label] for p in pictures], dtype=np.int64)
-    return Pictures(source, cache, shape, tuple(pictures), targets, rows)
+    return Pictures(source, shape, tuple(pictures), targets, cached, rows)
 
 
 def inspect(

@@ -39,6 +39,7 @@ def create(
     `weights` is a safetensors file in our own names; without it the weights are fresh from torch's generator.
     Raises `UnknownNameError`, `InputError` or `WeightsError`.
 
+    >>> import torch
     >>> net = create("resnet20", classes=3)
     >>> net(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 3])

@@ -60,7 +60,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if not there.get(name, False):
         known = ", ".join(key for key, is_there in there.items() if is_there)
         raise RunError(f"The device '{name}' is not on this machine; there is: auto, {known}.")
-    return torch.device(name)
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from convista.data import Normalise, Pictures, eval_batches, global_batches, train_view
+from convista.data import Normalise, Pictures, eval_batches, global_batches, steps_in_epoch, train_view
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import write_atomically
 from convista.records import Epoch, Recipe, View
@@ -84,7 +84,7 @@ class Training:
         self.optimizer = make_optimizer(self.net, self.recipe)
         self.normalise = Normalise.of(self.view, self.device)
         self.peak = default_lr(self.recipe) if self.recipe.lr is None else self.recipe.lr
-        self.steps = -(-len(self.train) // self.recipe.batch)
+        self.steps = steps_in_epoch(len(self.train), self.recipe.batch)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
 
     def run(self) -> list[Epoch]:
@@ -157,7 +157,7 @@ class Training:
         if state.strikes >= STRIKES:
             raise DivergedError(
                 f"The loss was not a number for the {STRIKES}rd time ({where}). The learning rate was {lr:.3g}: start "
-                f"again with a smaller one (--lr {self.peak / 10:.1g}). The best weights so far are in the run folder."
+                f"again with a smaller one (--lr {self.peak / 10:.1g})."
             )
         self._tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
 
