@@ -25,7 +25,7 @@ import convista
 from convista.data import PixelCache, global_batches, open_source, prepare
 from convista.records import Recipe, View
 from convista.tasks.classify import fast_precision
-from convista.training import Training
+from convista.training import Training, Where
 
 NETWORKS = ("resnet18", "mobilenet_v2")
 
@@ -42,7 +42,7 @@ class Peer:
             transforms.Normalize((0.5,) * 3, (0.25,) * 3),
         ]
         pictures = torchvision.datasets.ImageFolder(str(data), transforms.Compose(steps))
-        self.loader = DataLoader(pictures, batch, shuffle=True, num_workers=2)
+        self.loader = DataLoader(pictures, batch, shuffle=True, num_workers=2, persistent_workers=True)
         self.net = torchvision.models.get_model(name, num_classes=2)
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
         self.loss = nn.CrossEntropyLoss()
@@ -68,7 +68,7 @@ class Ours:
         precision = fast_precision(torch.device("cpu"))
         recipe = Recipe.of(model=name, batch=batch, epochs=100, lr=1e-3, precision=precision)
         view, net = View(224, 256), convista.create(name, classes=2)
-        self.job = Training(net, found.splits["train"], found.splits["val"], view, recipe, scratch)
+        self.job = Training(net, found.splits["train"], found.splits["val"], view, recipe, Where(scratch))
 
     def epoch(self) -> float:
         """Pictures a second."""

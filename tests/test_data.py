@@ -209,6 +209,53 @@ def test_what_is_not_there_is_explained(tmp_path: Path) -> None:
             open_source(path)
 
 
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    assert prepared(make_photos(tmp_path / "d", ("car", "train"))).labels == ("car", "train")
+
+
+def test_a_readme_beside_the_classes_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    (photos / "README.txt").write_text("hello")
+    found = prepared(tmp_path)
+    assert found.labels == ("blue", "green", "red")
+    assert [file.reason for file in found.bad] == ["outside any class folder"]
+
+
+def test_run_folders_inside_the_data_are_no_classes(photos: Path) -> None:
+    (photos / "runs" / "x").mkdir(parents=True)
+    for name in ("run.json", "spec.json", "model.safetensors"):
+        (photos / "runs" / "x" / name).write_text("{}")
+    assert prepared(photos).labels == ("blue", "green", "red")
+
+
+def test_names_need_not_be_text(photos: Path) -> None:
+    import os
+
+    picture(0, 4).save(photos / "red" / "new.png")
+    os.rename(os.fsencode(photos / "red" / "new.png"), os.fsencode(photos / "red") + b"/caf\xe9.png")
+    assert sum(len(part) for part in prepared(photos).splits.values()) == 37
+
+
+def test_animations_cut_anywhere_are_refused_or_used() -> None:
+    data = kinds(1)["moving.gif"][0]
+    with quiet_pillow():
+        for length in range(1, len(data), 7):
+            try:
+                assert decode(data[:length], 24, 3).pixels.shape == (24, 24, 3)
+            except BadPictureError as error:
+                assert str(error)
+
+
+def test_a_picture_that_changes_or_vanishes_later_is_told(photos: Path) -> None:
+    train = prepared(photos).splits["train"]
+    first, second = (photos / train.pictures[i].path for i in (0, 1))
+    first.unlink()
+    shutil.copy(photos / train.pictures[2].path, second)
+    with pytest.raises(DataError, match="was there when the run began"):
+        train[0]
+    with pytest.raises(DataError, match="has changed since the run began"):
+        train[1]
+
+
 def test_a_class_in_test_but_not_in_train_is_refused(tmp_path: Path) -> None:
     make_photos(tmp_path / "d" / "train", ("a", "b"))
     make_photos(tmp_path / "d" / "test", ("a", "c"))
@@ -266,7 +313,37 @@ def test_a_cache_cut_off_in_a_write_goes_on(tmp_path: Path) -> None:
     again = PixelCache(tmp_path, 4, 3)
     assert list(again.entries) == ["0", "1", "2"]
     again.add(some(3, 5))
-    assert [int(row[0, 0, 0]) for row in PixelCache(tmp_path, 4, 3).pixels()] == [0, 1, 2, 3, 4]
+    assert [int(row[0, 0, 0]) for row in PixelCache(tmp_path, 4, 3).view([])[1]] == [0, 1, 2, 3, 4]
+
+
+def test_a_cache_whose_files_do_not_fit_together_starts_afresh(tmp_path: Path) -> None:
+    one = [("a", Decoded(np.full((4, 4, 3), 7, np.uint8)))]
+    for spoil in (
+        lambda folder: (folder / "pixels.u8").unlink(),
+        lambda folder: (folder / "pixels.u8").write_bytes(b"short"),
+        lambda folder: (folder / "index.jsonl").write_bytes(b"no json\n"),
+    ):
+        PixelCache(tmp_path, 4, 3).add(one)
+        spoil(tmp_path / "4x4x3-v1")
+        again = PixelCache(tmp_path, 4, 3)
+        assert again.entries == {}
+        again.add(one)
+        rows, pixels = again.view(["a", "b"])
+        assert rows.tolist() == [0, -1]
+        assert (pixels[0] == 7).all()
+
+
+def test_a_cache_taken_away_under_a_running_job_tells_no_lies(tmp_path: Path) -> None:
+    running = PixelCache(tmp_path, 4, 3)
+    running.add([("a", Decoded(np.full((4, 4, 3), 1, np.uint8)))])
+    _, held = running.view(["a"])
+    shutil.rmtree(tmp_path / "4x4x3-v1")
+    PixelCache(tmp_path, 4, 3).add([("b", Decoded(np.full((4, 4, 3), 2, np.uint8)))])
+    running.add([("c", Decoded(np.full((4, 4, 3), 3, np.uint8)))])
+    rows, pixels = running.view(["a", "b", "c"])
+    assert rows.tolist() == [-1, 0, 1]
+    assert [int(row[0, 0, 0]) for row in pixels] == [2, 3]
+    assert (held == 1).all()
 
 
 def _fill(folder: Path, start: int) -> None:
@@ -285,7 +362,7 @@ def test_two_writers_share_a_cache(tmp_path: Path) -> None:
         assert writer.exitcode == 0
     cache = PixelCache(tmp_path, 4, 3)
     assert len(cache.entries) == 60
-    assert all(int(cache.pixels()[row, 0, 0, 0]) == int(digest) for digest, (row, _) in cache.entries.items())
+    assert all(int(cache.view([])[1][row, 0, 0, 0]) == int(digest) for digest, (row, _) in cache.entries.items())
 
 
 def test_draws_are_a_pure_function_of_seed_epoch_and_index() -> None:

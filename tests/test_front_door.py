@@ -265,7 +265,7 @@ def test_a_disk_that_fills_up_ends_in_one_message_and_loses_nothing(photos: Path
     """Filled while training runs, then emptied: the run goes on."""
     code = f"""
 import sys, pathlib
-from convista.tasks import Console
+from convista.training import Console
 from convista.verbs import train
 from convista.errors import StorageError
 disk = pathlib.Path({str(small_disk)!r})

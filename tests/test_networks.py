@@ -221,6 +221,8 @@ def test_wrong_words_are_explained() -> None:
         Conv(8, 3, groups=3)(6)
     with pytest.raises(InputError, match="not a network's table"):
         Spec.from_json("{}")
+    with pytest.raises(InputError, match="cannot have a row named 'act'"):
+        Residual(Chain(act=Conv(4)))(4)
     with pytest.raises(InputError, match="cannot lead from 8 to 4"):
         Residual(Chain(conv=Conv(4)), shortcut="pad")(8)
 

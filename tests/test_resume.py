@@ -15,7 +15,8 @@ import pytest
 from conftest import Call, make_photos
 
 from convista.errors import RunError
-from convista.tasks import Console, Place, Run
+from convista.tasks import Place, Run
+from convista.training import Console
 from convista.verbs import train
 
 KILLS = 20
@@ -75,6 +76,7 @@ def test_a_run_killed_twenty_times_ends_with_the_same_bytes(data: Path, whole: P
     assert last.wait(120) == 0
     assert kills == KILLS
     assert results(folder) == results(whole)
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

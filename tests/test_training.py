@@ -18,8 +18,10 @@ from convista.data import open_source, prepare
 from convista.errors import DivergedError, InputError, UnknownNameError
 from convista.records import Recipe, View
 from convista.training import (
+    Console,
     GlobalBatchNorm,
     Training,
+    Where,
     calibration_error,
     default_lr,
     learning_rate,
@@ -36,7 +38,7 @@ def training(photos: Path, folder: Path, **words: object) -> Training:
     torch.manual_seed(0)
     net = convista.create("resnet20", classes=3)
     view = View(16, 16)
-    return Training(net, found.splits["train"], found.splits["val"], view, recipe, folder, say=lambda text: None)
+    return Training(net, found.splits["train"], found.splits["val"], view, recipe, Where(folder))
 
 
 def test_the_rate_rises_linearly_and_falls_like_half_a_cosine() -> None:
@@ -130,11 +132,11 @@ def test_batch_norm_over_processes_equals_torchs_in_one() -> None:
 
 def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Path) -> None:
     job, said = training(photos, tmp_path / "run"), []
-    job.say = said.append
+    job.console = Console(say=said.append)
     poison = iter([False, True, False, False, False, False, False])
     honest = job._loss
     job._loss = lambda *args: honest(*args) * (math.nan if next(poison) else 1.0)  # type: ignore[method-assign]
-    states: list[dict[str, torch.Tensor]] = []
+    states = [{key: value.clone() for key, value in job.net.state_dict().items()}]
     step = job.step
 
     def watched(*args: object) -> None:
@@ -143,11 +145,42 @@ def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Pat
 
     job.step = watched  # type: ignore[method-assign]
     job.run()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    assert not all(torch.equal(states[1][key], states[2][key]) for key in states[0])
+    assert not all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert all(torch.equal(states[0][key], states[2][key]) for key in states[0])  # one step back
+    assert not all(torch.equal(states[2][key], states[3][key]) for key in states[0])
     assert job.state.lr_scale == 0.5
     assert any("epoch 1, step 2: the loss is not a number" in text for text in said)
     assert job.state.history[-1].lr < job.peak
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "nesterov"])
+def test_one_step_that_ruins_the_weights_is_undone(photos: Path, tmp_path: Path, optimizer: str) -> None:
+    job = training(photos, tmp_path / "run", epochs=3, optimizer=optimizer)
+    honest, calls = job._set_lr, iter(range(1000))
+
+    def spoiled(step: int) -> float:
+        lr = honest(step)
+        if next(calls) == 4:
+            for group in job.optimizer.param_groups:
+                group["lr"] = 1e30
+        return lr
+
+    job._set_lr = spoiled  # type: ignore[method-assign]
+    history = job.run()
+    assert 1 <= job.state.strikes < 3
+    assert all(torch.isfinite(p).all() and p.abs().max() < 1e3 for p in job.net.parameters())
+    assert math.isfinite(history[-1].train_loss)
+
+
+def test_a_network_that_says_nothing_is_never_the_best(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", epochs=1)
+    job.state.best, job.state.best_epoch = (0.2, -1.0), 1
+    with torch.no_grad():
+        job.net.head.linear.weight.fill_(math.nan)
+    job.state.seconds = 1.0
+    job._close_epoch()
+    assert job.state.best_epoch == 1
+    assert math.isnan(job.state.history[-1].val_loss)
 
 
 def test_the_third_loss_that_is_not_a_number_ends_the_run(photos: Path, tmp_path: Path) -> None:

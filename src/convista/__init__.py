@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import price
     from convista.records import Recipe
-    from convista.tasks import Console, Place, Run
+    from convista.tasks import Place, Run
+    from convista.training import Console
     from convista.verbs import eval, predict, report, train  # noqa: A004
 
 __all__ = [
@@ -55,7 +56,8 @@ HOMES = {
     "models": ["create", "spec"],
     "pricing": ["price"],
     "records": ["Recipe"],
-    "tasks": ["Console", "Place", "Run"],
+    "tasks": ["Place", "Run"],
+    "training": ["Console"],
     "verbs": ["eval", "predict", "report", "train"],
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convista.errors import StorageError
 
-__all__ = ["make_folder", "storage_error", "write_atomically"]
+__all__ = ["make_folder", "storage_error", "sweep", "write_atomically"]
 
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -30,7 +30,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     try:
         try:
             with beside.open("wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                file.write(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
@@ -38,6 +38,12 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(path, error) from None
+
+
+def sweep(folder: Path) -> None:
+    """Takes away what a process that was killed while writing has left."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -107,6 +108,8 @@ def _check(name: str, value: Any, rules: Any) -> None:
         return
     if rules["choices"] and value not in rules["choices"]:
         raise UnknownNameError(name, str(value), rules["choices"])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{name}={value} was given; it must be a finite number.")
     if rules["least"] is not None and not value >= rules["least"]:
         raise InputError(f"{name}={value} was given; it must be at least {rules['least']}.")
 

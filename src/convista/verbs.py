@@ -13,9 +13,9 @@ from convista.files import write_atomically
 from convista.records import Predictions, Recipe, Score
 from convista.reports import Material, render
 from convista.see import first_filters
-from convista.tasks import Console, Place, Run, resume_classifier, train_classifier
+from convista.tasks import Place, Run, resume_classifier, train_classifier
 from convista.tasks.run import Picture
-from convista.training import joined
+from convista.training import Console, joined
 
 __all__ = ["eval", "predict", "report", "train"]
 

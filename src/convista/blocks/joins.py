@@ -98,7 +98,7 @@ class ResidualSum(nn.Module):
 
     def __init__(self, body: nn.Sequential, shortcut: nn.Module, act: nn.Module | None):
         super().__init__()
-        self.body = tuple(name for name, _ in body.named_children())
+        self.path = tuple(name for name, _ in body.named_children())
         for name, child in body.named_children():
             self.add_module(name, child)
         self.shortcut, self.add, self.act = shortcut, Add(), act
@@ -106,7 +106,7 @@ class ResidualSum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         y = x
-        for name in self.body:
+        for name in self.path:
             y = self._modules[name](y)  # type: ignore[misc]
         y = self.add(y, self.shortcut(x))
         return y if self.act is None else self.act(y)  # type: ignore[no-any-return]
@@ -125,6 +125,9 @@ class Residual(Block):
     act: str | None = "relu"
 
     def __call__(self, width: int) -> nn.Module:
+        taken = {"shortcut", "add", "act", "path"} & {name for name, _ in self.body.rows}
+        if taken:
+            raise InputError(f"A residual body cannot have a row named '{min(taken)}': that name is the join's own.")
         body, act = self.body(width), Act(self.act)(self.out(width)) if self.act else None
         if self.out(width) == width and self.reduction() == 1:
             return ResidualSum(body, nn.Identity(), act)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -41,6 +42,7 @@ def _train(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     device: Device = "auto",
     json: Json = False,
+    context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
     **recipe: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
@@ -50,10 +52,11 @@ def _train(
 
     seconds = recipe.pop("checkpoint_seconds")
     if resume is not None:
-        recipe = _given_only(recipe)
+        recipe = {name: value for name, value in recipe.items() if _typed(context, name)}
+        recipe |= {"strict": strict} if strict else {}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        place = Place(out if resume is None else None, device, strict, seconds)
-        run = train(data, resume=resume, place=place, console=console, **recipe)
+        place = Place(None, device, strict, seconds)
+        run = train(data, out=out, resume=resume, place=place, console=console, **recipe)
     if int(os.environ.get("RANK", "0")):
         return
     if json:
@@ -159,12 +162,10 @@ def _summary(run: Any) -> dict[str, Any]:
     }
 
 
-def _given_only(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's words that differ from their defaults: what the user typed beside --resume."""
-    from convista.records import Recipe
-
-    plain = Recipe()
-    return {name: value for name, value in recipe.items() if value != getattr(plain, name)}
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether the user gave the option, be it at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _put(data: Any) -> None:
@@ -173,6 +174,9 @@ def _put(data: Any) -> None:
 
 def main() -> None:
     """The entry point: 0 done, 2 the input is wrong, 1 our fault, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         app(standalone_mode=True)
     except ConvistaError as error:

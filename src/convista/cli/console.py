@@ -14,8 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from convista.errors import InterruptedRunError
-from convista.tasks import Console
-from convista.training import Progress
+from convista.training import Console, Progress
 
 __all__ = ["job"]
 

@@ -24,7 +24,7 @@ from convista.data.pictures import (
     stored_side,
 )
 from convista.data.source import Source, UnreadableError, open_source
-from convista.data.split import Picture
+from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
     "BadPictureError",
@@ -39,6 +39,7 @@ __all__ = [
     "UnreadableError",
     "channel_statistics",
     "decode",
+    "drop_conflicts",
     "eval_batches",
     "flip_changes_class",
     "global_batches",

@@ -18,7 +18,7 @@ __all__ = ["Normalise", "eval_batches", "eval_view", "global_batches", "steps_in
 
 
 def steps_in_epoch(count: int, batch: int) -> int:
-    """How many batches of at most `batch` cover `count` pictures, no batch with one picture alone.
+    """How many batches of `batch` cover `count` pictures, nearly equal and none with one picture alone.
 
     >>> steps_in_epoch(103, 16), steps_in_epoch(3, 2)
     (7, 1)

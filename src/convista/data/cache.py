@@ -1,8 +1,9 @@
 """Decoded pictures on disk: one row of bytes a picture, found by the content of its file.
 
 A cache folder holds, for each picture shape, `pixels.u8` (rows, memory-mapped) and `index.jsonl` (which content is
-in which row). Rows are written before their index line, so that a process killed in between leaves a row that nobody
-points to and the next writer overwrites. One process writes at a time; any number read.
+in which row). Rows are written before their index lines, so that a process killed in between leaves a row that nobody
+points to and the next writer overwrites. One process at a time writes to a shape or takes it away; any number read.
+Whatever does not fit together (a file lost, cut short, or of another writer's making) is thrown away, not believed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from convista.data.decode import Decoded
@@ -33,20 +34,23 @@ def user_cache() -> Path:
 
 
 class PixelCache:
-    """The decoded pictures of one shape `(side, side, channels)` under `folder`, bounded by `limit` bytes."""
+    """The decoded pictures of one shape `(side, side, channels)` under `folder`, bounded by `limit` bytes.
+
+    Raises `OSError` when the folder cannot be written.
+    """
 
     def __init__(self, folder: Path, side: int, channels: int, limit: int = LIMIT):
         self.shape = (side, side, channels)
         self.row_bytes = side * side * channels
         self.folder, self.limit = folder / f"{side}x{side}x{channels}-{FORMAT}", limit
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._pixels, self._index = self.folder / "pixels.u8", self.folder / "index.jsonl"
-        self._lock = FileLock(self.folder / "lock")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.folder)
         self.entries: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self._indexed_bytes = 0
+        self._read, self._inode = 0, -1
         with self._lock:
-            self._read_index()
-            os.utime(self.folder)  # the least recently used shape is the first to be evicted
+            self._refresh()
+            os.utime(self.folder)  # the least recently used shape is the first to be taken away
 
     def __contains__(self, digest: str) -> bool:
         return digest in self.entries
@@ -58,61 +62,94 @@ class PixelCache:
     def add(self, decoded: Sequence[tuple[str, Decoded]]) -> None:
         """Appends pictures, as many as the bound and the disk allow; the rest will be decoded whenever it is needed."""
         with self._lock, suppress(OSError):  # a disk that fills up costs speed, nothing else
-            self._read_index()
+            self._refresh()
             fresh = {digest: picture for digest, picture in decoded if digest not in self.entries}
-            room = self._room(len(fresh))
-            rows = list(fresh.items())[:room]
+            rows = list(fresh.items())[: self._room(len(fresh))]
             if not rows:
                 return
-            first = len(self.entries)
             with self._pixels.open("r+b" if self._pixels.exists() else "w+b") as pixels:
-                pixels.seek(first * self.row_bytes)
+                pixels.seek(len(self.entries) * self.row_bytes)
                 pixels.writelines(picture.pixels.tobytes() for _, picture in rows)
                 pixels.flush()
                 os.fsync(pixels.fileno())
             with self._index.open("ab") as index:
-                for digest, picture in rows:
-                    index.write(json.dumps([digest, *picture.notes]).encode() + b"\n")
-            self._read_index()
+                index.write(b"".join(json.dumps([digest, *picture.notes]).encode() + b"\n" for digest, picture in rows))
+            self._refresh()
 
-    def rows(self, digests: Sequence[str]) -> NDArray[np.int64]:
-        """The row of each content, -1 where it is not cached."""
-        return np.array([self.entries.get(digest, (-1,))[0] for digest in digests], dtype=np.int64)
+    def view(self, digests: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The row of each content (-1 where it is not cached), and all rows: (rows, side, side, channels), mapped.
 
-    def pixels(self) -> NDArray[np.uint8]:
-        """All rows, memory-mapped: (rows, side, side, channels)."""
-        if not self.entries:
-            return np.empty((0, *self.shape), np.uint8)
-        return np.asarray(np.memmap(self._pixels, np.uint8, "r", shape=(len(self.entries), *self.shape)))
+        The rows stay what they are for as long as they are held, whatever happens to the cache.
+        """
+        with self._lock:
+            self._refresh()
+            rows = np.array([self.entries.get(digest, (-1,))[0] for digest in digests], dtype=np.int64)
+            if not self.entries:
+                return rows, np.empty((0, *self.shape), np.uint8)
+            pixels = np.memmap(self._pixels, np.uint8, "r", shape=(len(self.entries), *self.shape))
+            return rows, np.asarray(pixels)
+
+    def _refresh(self) -> None:
+        """Reads what was appended since the last time; starts afresh where the files do not fit together."""
+        self.folder.mkdir(exist_ok=True)
+        try:
+            if self._index.exists():
+                self._read_index()
+            else:
+                self._forget()
+        except (ValueError, TypeError, OSError):
+            self._forget()
+            self._index.unlink(missing_ok=True)
+            self._pixels.unlink(missing_ok=True)
 
     def _read_index(self) -> None:
-        """Reads what was appended since the last time, dropping a last line that was cut off."""
-        if not self._index.exists():
-            self.entries, self._indexed_bytes = {}, 0
-            return
         with self._index.open("r+b") as index:
-            index.seek(self._indexed_bytes)
+            status = os.fstat(index.fileno())
+            if status.st_ino != self._inode or status.st_size < self._read:
+                self._forget()
+                self._inode = status.st_ino
+            index.seek(self._read)
             text = index.read()
             whole = text[: text.rfind(b"\n") + 1]
-            if len(whole) < len(text):
-                index.truncate(self._indexed_bytes + len(whole))
+            if len(whole) < len(text):  # a line that was cut off
+                index.truncate(self._read + len(whole))
         for line in whole.splitlines():
             digest, *notes = json.loads(line)
             self.entries[digest] = (len(self.entries), tuple(notes))
-        self._indexed_bytes += len(whole)
+        self._read += len(whole)
+        if self.entries and self._pixels.stat().st_size < len(self.entries) * self.row_bytes:
+            raise ValueError("fewer rows than the index names")
+
+    def _forget(self) -> None:
+        self.entries = {}
+        self._read, self._inode = 0, -1
 
     def _room(self, wanted: int) -> int:
         """How many of `wanted` rows may be added; other shapes, least recently used first, make way for them."""
         others = sorted((f for f in self.folder.parent.iterdir() if f.is_dir() and f != self.folder), key=_used)
-        held = {folder: sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) for folder in others}
+        held = {folder: _size(folder) for folder in others}
         mine = len(self.entries) * self.row_bytes
         while others and mine + sum(held.values()) + wanted * self.row_bytes > self.limit:
             oldest = others.pop(0)
-            shutil.rmtree(oldest, ignore_errors=True)
-            del held[oldest]
+            with suppress(Timeout), _lock(oldest).acquire(blocking=False):
+                shutil.rmtree(oldest, ignore_errors=True)
+                del held[oldest]
         free = shutil.disk_usage(self.folder).free - SPARE
         return max(0, min(wanted, (self.limit - mine - sum(held.values())) // self.row_bytes, free // self.row_bytes))
 
 
+def _lock(folder: Path) -> FileLock:
+    """One writer for each shape; the lock lies beside the folder, so that it outlives it."""
+    return FileLock(folder.with_name(folder.name + ".lock"))
+
+
+def _size(folder: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in folder.iterdir())
+    return 0
+
+
 def _used(folder: Path) -> float:
-    return folder.stat().st_mtime
+    with suppress(FileNotFoundError):
+        return folder.stat().st_mtime
+    return 0.0

@@ -38,16 +38,18 @@ def decode(data: bytes, side: int, channels: int) -> Decoded:
 
 def squared(image: Image.Image, side: int, channels: int) -> Decoded:
     """`decode` for a picture that Pillow has opened already."""
-    notes = [f"{image.format} animation: first frame used"] if getattr(image, "n_frames", 1) > 1 else []
-    width, height = image.size
-    if min(width, height) >= 2 * side:
-        scale = side / min(width, height)
-        image.draft(None, (round(width * scale), round(height * scale)))
+    notes: list[str] = []
     try:
+        if getattr(image, "n_frames", 1) > 1:
+            notes.append(f"{image.format} animation: first frame used")
+        width, height = image.size
+        if min(width, height) >= 2 * side:
+            scale = side / min(width, height)
+            image.draft(None, (round(width * scale), round(height * scale)))
         image.load()
         upright = _upright(image, notes)
         flat = _eight_bit(upright, notes)
-    except BadPictureError:
+    except (BadPictureError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError, …
         raise BadPictureError(f"truncated or damaged ({error})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,15 +30,16 @@ class Entry:
 def list_pictures(source: Source, needs_train: bool = True) -> tuple[list[Entry], list[BadFile]]:
     """Every file below a class folder, and those that lie outside of one.
 
-    Folders around the data (`photos.zip` that holds one folder `photos/`) are stepped into. With a folder `train`
-    the next level names the classes, without it the first one does. Raises `DataError` when nothing is there.
+    Folders around the data (`photos.zip` that holds one folder `photos/`, perhaps a README beside) are stepped into.
+    With a folder `train` the next level names the classes, without it the first one does. Raises `DataError` when
+    nothing is there.
     """
     files = source.files()
     if not files:
         raise DataError(f"There are no files in '{source.name}'. Expected one folder per class with pictures in it.")
-    root = _root([path.split("/") for path in files])
-    tops = {path.split("/")[root].lower() for path in files if path.count("/") > root}
-    splits = tops if "train" in {SPLIT_NAMES.get(top) for top in tops} else set()
+    paths = [path.split("/") for path in files]
+    root = _root(paths)
+    splits = _has_splits([parts[root:] for parts in paths])
     entries, bad = [], []
     for path in files:
         parts = path.split("/")[root:]
@@ -62,12 +62,19 @@ def list_pictures(source: Source, needs_train: bool = True) -> tuple[list[Entry]
 def _root(paths: Sequence[list[str]]) -> int:
     """How many folders are wrapped around the data: each holds one folder, and that is no class."""
     depth = 0
-    while all(len(parts) > depth + 2 for parts in paths):
-        names = Counter(parts[depth] for parts in paths)
-        if len(names) > 1 or next(iter(names)).lower() in SPLIT_NAMES:
-            break
+    while True:
+        inside = [parts for parts in paths if len(parts) > depth + 1]
+        names = {parts[depth] for parts in inside}
+        deeper = sum(len(parts) > depth + 2 for parts in inside)
+        if len(names) != 1 or 2 * deeper <= len(inside) or min(names).lower() in SPLIT_NAMES:
+            return depth
         depth += 1
-    return depth
+
+
+def _has_splits(paths: Sequence[list[str]]) -> bool:
+    """Whether a folder `train` holds class folders; a class that happens to be called `train` holds pictures."""
+    train = [len(parts) for parts in paths if len(parts) > 1 and SPLIT_NAMES.get(parts[0].lower()) == "train"]
+    return 2 * sum(length > 2 for length in train) > len(train)
 
 
 def _check_labels(entries: Sequence[Entry]) -> None:

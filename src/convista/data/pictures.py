@@ -46,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures as (side, side, channels) bytes with their classes; `rows` says where each lies in `cached` (-1: nowhere)."""
+    """Pictures as (side, side, channels) bytes, and their classes; `rows`: where each is in `cached` (-1: nowhere)."""
 
     source: Source
     shape: tuple[int, int, int]
@@ -64,7 +64,14 @@ class Pictures:
         if row >= 0:
             picture: NDArray[np.uint8] = self.cached[row]
             return picture
-        return decode(self.source.read(self.pictures[index].path), self.shape[0], self.shape[2]).pixels
+        picture_file = self.pictures[index]
+        try:
+            data = self.source.read(picture_file.path)
+        except UnreadableError as error:
+            raise DataError(f"{picture_file.path} was there when the run began; now: {error}. Put it back.") from None
+        if _digest(data) != picture_file.digest:
+            raise DataError(f"{picture_file.path} has changed since the run began. Put it back, or start a new run.")
+        return decode(data, self.shape[0], self.shape[2]).pixels
 
     def many(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Several pictures; those that are not cached are decoded side by side."""
@@ -92,10 +99,10 @@ def prepare(
     """Reads every file once and deals out train, val and test. Raises `DataError` when too little is usable."""
     entries, strays = list_pictures(source)
     pictures, bad, notes = inspect(source, entries, side, channels, cache, progress)
+    pictures, conflicts = drop_conflicts(pictures)
     gone = {entry.label for entry in entries} - {picture.label for picture in pictures}
     if gone:
-        raise DataError(f"Class '{min(gone)}' has no usable picture. {reasons(bad)}")
-    pictures, conflicts = drop_conflicts(pictures)
+        raise DataError(f"Class '{min(gone)}' has no usable picture. {reasons([*bad, *conflicts])}")
     pictures = assign_splits(pictures, seed)
     labels = tuple(sorted({picture.label for picture in pictures}))
     splits = {
@@ -103,7 +110,7 @@ def prepare(
         for split in SPLITS
     }
     lines = "\n".join(f"{p.digest} {p.label} {p.split}" for split in SPLITS for p in splits[split].pictures)
-    fingerprint = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+    fingerprint = _digest(lines.encode(errors="surrogateescape"))
     return Prepared(source.name, labels, splits, (*strays, *bad, *conflicts), notes, fingerprint)
 
 
@@ -116,8 +123,10 @@ def pictures_of(
 ) -> Pictures:
     """Pictures with their classes numbered by `labels`, and their rows in the cache looked up."""
     number = {label: i for i, label in enumerate(labels)}
-    rows = cache.rows([p.digest for p in pictures]) if cache else np.full(len(pictures), -1, np.int64)
-    cached = cache.pixels() if cache else np.empty((0, *shape), np.uint8)
+    if cache:
+        rows, cached = cache.view([p.digest for p in pictures])
+    else:
+        rows, cached = np.full(len(pictures), -1, np.int64), np.empty((0, *shape), np.uint8)
     targets = np.array([number[p.label] for p in pictures], dtype=np.int64)
     return Pictures(source, shape, tuple(pictures), targets, cached, rows)
 
@@ -137,7 +146,7 @@ def inspect(
 
     def look(entry: Entry) -> tuple[str, Decoded | None]:
         data = source.read(entry.path)
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        digest = _digest(data)
         known = cache is not None and digest in cache
         return digest, None if known else decode(data, side, channels)
 
@@ -193,6 +202,10 @@ class quiet_pillow(warnings.catch_warnings):  # noqa: N801  # used like a functi
         super().__enter__()
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.simplefilter("ignore", UserWarning)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _chunks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:

@@ -43,18 +43,23 @@ class FolderSource(Source):
         self.root, self.name = root, root.resolve().name or "pictures"
 
     def files(self) -> list[str]:
-        """The relative paths of all files, sorted."""
+        """The relative paths of all files, sorted; run folders are left out, unreadable folders count as files."""
         found: list[str] = []
         entered: set[str] = set()
-        for folder, folders, names in os.walk(self.root, followlinks=True):
+        unreadable: list[str] = []
+        walk = os.walk(self.root, onerror=lambda error: unreadable.append(error.filename), followlinks=True)
+        for folder, folders, names in walk:
             real = os.path.realpath(folder)
-            if real in entered:
+            if real in entered or {"run.json", "spec.json"} <= set(names):
                 folders.clear()
                 continue
             entered.add(real)
             folders[:] = [name for name in folders if not _is_junk(name)]
-            found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in names if not _is_junk(name)]
-        return sorted(found)
+            found += [self._inside(Path(folder) / name) for name in names if not _is_junk(name)]
+        return sorted([*found, *map(self._inside, unreadable)])
+
+    def _inside(self, path: str | Path) -> str:
+        return Path(path).relative_to(self.root).as_posix()
 
     def read(self, path: str) -> bytes:
         """A file's content, whole."""
@@ -94,6 +99,8 @@ class ZipSource(Source):
             raise UnreadableError(f"too large: unpacks to {info.file_size:,} bytes (at most {LARGEST_FILE:,})")
         try:
             return self.archive.read(info)
+        except NotImplementedError:
+            raise UnreadableError("packed in a way that cannot be read here") from None
         except RuntimeError:
             raise UnreadableError("encrypted in the archive") from None
         except Exception as error:  # zlib, lzma and zipfile each raise their own kinds
@@ -135,11 +142,14 @@ def _is_junk(name: str) -> bool:
 def open_source(data: str | os.PathLike[str]) -> Source:
     """The files behind `digits`, a folder or a zip archive. Raises `DataError` when there is no such thing."""
     path = Path(data)
-    if path.is_dir():
-        return FolderSource(path)
-    if path.is_file() and zipfile.is_zipfile(path):
-        return ZipSource(path)
-    if str(data) == "digits":
-        return DigitsSource()
-    found = "is a file, but not a zip archive" if path.exists() else "does not exist"
+    try:
+        if path.is_dir():
+            return FolderSource(path)
+        if path.is_file() and zipfile.is_zipfile(path):
+            return ZipSource(path)
+        if str(data) == "digits":
+            return DigitsSource()
+        found = "is a file, but not a zip archive" if path.exists() else "does not exist"
+    except OSError as error:
+        found = f"cannot be read ({(error.strerror or str(error)).lower()})"
     raise DataError(f"{data} {found}. Expected a folder with one folder per class, a .zip of one, or 'digits'.")

@@ -35,11 +35,12 @@ def drop_conflicts(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Bad
     copies: defaultdict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
         copies[picture.digest].append(picture)
+    judges = {digest: max(same, key=_rank) for digest, same in copies.items()}
+    odd = {digest: {p.label: p for p in same} for digest, same in copies.items()}
     kept, bad = [], []
     for picture in pictures:
-        same = copies[picture.digest]
-        other = next((p for p in same if p.label != picture.label), None)
-        judge = max(same, key=_rank)
+        other = next((p for label, p in odd[picture.digest].items() if label != picture.label), None)
+        judge = judges[picture.digest]
         if other:
             bad.append(BadFile(picture.path, f"identical to {other.path}, which has another label"))
         elif _rank(picture) < _rank(judge):
@@ -54,7 +55,7 @@ def assign_splits(pictures: Sequence[Picture], seed: int) -> list[Picture]:
 
     Where the data names no split, each class gives 15 % to test and 10 % to val (at least one each); where it names
     some, the missing ones are taken from train in the same way. Which pictures they are depends on `seed` and their
-    content alone, so that a picture added later moves no other. Raises `DataError` when a class is too small.
+    content, so that a picture added later moves a few others at most. Raises `DataError` when a class is too small.
     """
     named = {picture.split for picture in pictures if picture.split}
     shares = [(name, share) for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)) if name not in named]

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from convista.blocks import Net, Spec
 from convista.errors import InputError, WeightsError
+from convista.files import write_atomically
 from convista.models.cards import NETWORKS
 
 __all__ = ["create", "load_weights", "save_weights", "spec"]
@@ -73,6 +74,6 @@ def load_weights(net: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def save_weights(net: nn.Module, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
-    """Writes the weights and buffers of `net` as safetensors."""
+    """Writes the weights and buffers of `net` as safetensors, whole or not at all. Raises `StorageError`."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(state, path, metadata)
+    write_atomically(Path(path), save(state, metadata))

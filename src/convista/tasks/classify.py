@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import json
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,34 +37,33 @@ from convista.data import (
     stored_side,
     user_cache,
 )
-from convista.errors import DataError, InputError, RunError, StorageError
-from convista.files import make_folder, write_atomically
+from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
+from convista.files import make_folder, storage_error, write_atomically
 from convista.models import NETWORKS, spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run, pick_device
-from convista.training import Progress, Training, World, default_lr, logits_of, score, softmax
-from convista.training.optim import WEIGHT_DECAY
+from convista.training import (
+    WEIGHT_DECAY,
+    Console,
+    Training,
+    Where,
+    World,
+    default_lr,
+    logits_of,
+    score,
+    softmax,
+)
 
-__all__ = ["Console", "Place", "fast_precision", "resume_classifier", "train_classifier"]
+__all__ = ["Place", "fast_precision", "resume_classifier", "train_classifier"]
 
+OURS = {"split.csv", "spec.json", "labels.json", "cache"}  # what a run folder holds before run.json is there
 MISTAKES = 24  # pictures kept for the report
 THUMBNAIL = 112  # pixels a side
 
 
 @dataclass(frozen=True)
-class Console:
-    """Where a long job speaks, and where it asks whether to stop."""
-
-    say: Callable[[str], None] = lambda text: None
-    show: Callable[[Progress], None] = lambda progress: None
-    reading: Callable[[str, int, int], None] = lambda what, done, total: None
-    stopped: Callable[[], bool] = lambda: False
-    command: str = ""
-
-
-@dataclass(frozen=True)
 class Place:
-    """Where a job runs and where it writes."""
+    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable."""
 
     out: Path | None = None
     device: str = "auto"
@@ -77,9 +78,11 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     """
     NETWORKS[recipe.model]
     device = pick_device(place.device)
+    if recipe.batch < world.size:
+        raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
     source = open_source(data)
     out = world.gather(_free_folder(place.out, source.name) if world.first else None)[0]
-    with _undone_on_error(out):
+    with _undone_on_error(out, world):
         make_folder(out)
         recipe, table, stored = _decide(recipe, source, device)
         prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
@@ -89,7 +92,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         recipe = recipe.with_(flip=view.flip)
         _check_room(out, table)
         if world.first:
-            _write_run(out, data, recipe, table, view, prepared, console.command)
+            _write_run(out, data, recipe, table, view, prepared)
+            Run.load(out).update(command=console.command, device=place.device)
         world.wait()
     return _learn(Run.load(out), prepared, place, device, console, world)
 
@@ -107,26 +111,22 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
             f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
             "nothing had happened. Put them back, or start a new run."
         )
-    return _learn(run, prepared, place, pick_device(place.device), console, world)
+    device = pick_device(run.info["device"] if place.device == "auto" else place.device)
+    return _learn(run, prepared, place, device, console, world)
 
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _alone(run.path, world):
         torch.manual_seed(run.recipe.seed)
-        net = run.spec()
-    splits = prepared.splits
-    training = Training(
-        net, splits["train"], splits["val"], run.view, run.recipe, run.path, device, world,
-        console.say, console.show, console.stopped, place.checkpoint_seconds,
-    )  # fmt: skip
-    training.load()
-    history = training.run()
-    world.wait()
-    best = Run.load(run.path)
-    judged = {
-        split: logits_of(best.net.to(device), splits[split], run.view, device, world) for split in ("val", "test")
-    }
+        splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds)
+        training = Training(run.spec(), splits["train"], splits["val"], run.view, run.recipe, where, console)
+        training.load()
+        history = training.run()
+        world.wait()
+        best = Run.load(run.path)
+        net = best.net.to(device)
+        judged = {split: logits_of(net, splits[split], run.view, device, world) for split in ("val", "test")}
     if not world.first:
         return best
     prior = np.array(run.info["prior"])
@@ -172,19 +172,49 @@ def fast_precision(device: torch.device) -> str:
 def _prepare_once(
     data: str, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
 ) -> Prepared:
-    """Every process gets the same pictures; the first one decodes them while the others wait."""
-    prepared = None
-    for turn in (True, False):
-        if world.first == turn:
-            cache = open_cache((user_cache(), out / "cache"), stored, table.channels)
-            progress = console.reading if world.first else None
-            prepared = prepare(open_source(data), stored, table.channels, seed, cache, progress)
-        world.wait()
-    assert prepared is not None
+    """Every process gets the same pictures; the first one decodes them while the others wait, or fail with it."""
+
+    def look() -> Prepared:
+        cache = open_cache((user_cache(), out / "cache"), stored, table.channels)
+        return prepare(open_source(data), stored, table.channels, seed, cache, console.reading if world.first else None)
+
+    prepared, error = _attempt(look) if world.first else (None, None)
+    error = world.gather(error)[0]
+    if error is not None:
+        raise error
+    prepared = prepared or look()
     if world.first:
         sizes = ", ".join(f"{len(pictures):,} {name}" for name, pictures in prepared.splits.items())
         console.say(f"{prepared.name}: {len(prepared.labels)} classes, {sizes}. {reasons(prepared.bad)}".rstrip())
+        loose = sum(int((pictures.rows < 0).sum()) for pictures in prepared.splits.values())
+        if loose:
+            console.say(f"{loose:,} pictures do not fit into the cache and are decoded in every epoch.")
     return prepared
+
+
+def _attempt(look: Callable[[], Prepared]) -> tuple[Prepared | None, ConvistaError | None]:
+    try:
+        return look(), None
+    except ConvistaError as error:
+        return None, error
+
+
+@contextmanager
+def _alone(folder: Path, world: World) -> Iterator[None]:
+    """Only one job at a time trains into a run folder."""
+    if not world.first:
+        yield
+        return
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"Another process is training {folder} right now.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / ".lock").unlink(missing_ok=True)
 
 
 def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
@@ -201,9 +231,9 @@ def _view(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> View:
 
 
 def _check_room(out: Path, table: Spec) -> None:
-    """Best weights, and a checkpoint of weights and two moments, each beside its successor while it is written."""
+    """Best weights, and a checkpoint of weights and two moments, now and one step back; each beside its successor."""
     parameters = sum(p.numel() for p in table.layers[-1].module.parameters())
-    needed, free = 8 * 4 * parameters + (16 << 20), shutil.disk_usage(out).free
+    needed, free = 14 * 4 * parameters + (16 << 20), shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(
             f"{out} has {free / 1e6:,.0f} MB left; a run of {table.name} needs {needed / 1e6:,.0f} MB. "
@@ -211,7 +241,7 @@ def _check_room(out: Path, table: Spec) -> None:
         )
 
 
-def _write_run(out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared, command: str) -> None:
+def _write_run(out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared) -> None:
     train = prepared.splits["train"]
     prior = np.bincount(train.targets, minlength=len(prepared.labels)) / len(train)
     write_atomically(out / "split.csv", _split_table(prepared))
@@ -222,7 +252,6 @@ def _write_run(out: Path, data: str, recipe: Recipe, table: Spec, view: View, pr
         status="running",
         name=prepared.name,
         data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
-        command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
         recipe=recipe.to_json(),
@@ -280,30 +309,37 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> str:
 
 def _free_folder(out: Path | None, name: str) -> Path:
     """The folder asked for, which must be free; else `runs/NAME`, `runs/NAME-2`, …, the first that is."""
-    if out is not None:
-        if out.exists() and not out.is_dir():
-            raise StorageError(f"{out} cannot be written: there is a file of that name. Choose another --out.")
-        if out.is_dir() and any(out.iterdir()):
-            unfinished = (out / "run.json").exists() and not Run.load(out).done
-            hint = f"Go on with: convista train --resume {out}" if unfinished else "Choose another --out."
-            raise RunError(f"The output folder {out} is not empty. {hint}")
+    if out is None:
+        base, number = Path("runs") / name, 1
+        while (folder := base if number == 1 else base.with_name(f"{name}-{number}")).exists():
+            number += 1
+        return folder
+    try:
+        if out.is_file():
+            raise FileExistsError(errno.EEXIST, "")
+        held = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    except OSError as error:
+        raise storage_error(out, error) from None
+    if held <= OURS:  # empty, or what a process left that was killed before it began to train
         return out
-    base, number = Path("runs") / name, 1
-    while (folder := base if number == 1 else base.with_name(f"{name}-{number}")).exists():
-        number += 1
-    return folder
+    unfinished = "run.json" in held and not Run.load(out).done
+    hint = f"Go on with: convista train --resume {out}" if unfinished else "Choose another --out."
+    raise RunError(f"The output folder {out} is not empty. {hint}")
 
 
 @contextmanager
-def _undone_on_error(out: Path) -> Iterator[None]:
-    """Takes away the folders that were made inside, if the block fails."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+def _undone_on_error(out: Path, world: World) -> Iterator[None]:
+    """Takes away the files and folders that were made inside, if the block fails."""
+    made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
     try:
         yield
     except BaseException:
-        if made and out in made:
-            shutil.rmtree(out, ignore_errors=True)
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        if world.first:
+            for name in (*OURS, "run.json"):
+                shutil.rmtree(out / name, ignore_errors=True)
+                with suppress(OSError):
+                    (out / name).unlink()
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
         raise

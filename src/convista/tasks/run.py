@@ -23,6 +23,7 @@ from convista.data import (
     Source,
     UnreadableError,
     decode,
+    drop_conflicts,
     inspect,
     list_pictures,
     open_cache,
@@ -86,6 +87,9 @@ class Run:
             version = info["version"]
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file} is damaged ({error!r}).") from None
+        lost = [name for name in ("spec.json", "labels.json", "split.csv") if not (Path(path) / name).exists()]
+        if lost:
+            raise RunError(f"The run folder {path} is not complete: {', '.join(lost)} is missing.")
         if version != VERSION:
             raise RunError(f"{path} was written in format {version}; this convista reads format {VERSION}.")
         return cls(Path(path), info)
@@ -203,17 +207,20 @@ class Run:
             )
         cache = open_cache((user_cache(),), view.stored, view.channels)
         found, damaged, _ = inspect(source, entries, view.stored, view.channels, cache)
-        seen = self._seen_in_training()
-        unseen = [picture for picture in found if picture.digest not in seen]
+        seen = self._digests("train", "val")
+        tested = self._digests("test") if data is None else {picture.digest for picture in found}
+        kept, conflicts = drop_conflicts(found)
+        unseen = [picture for picture in kept if picture.digest in tested - seen]
         if not unseen:
             raise DataError(
-                f"There is no picture in '{source.name}' to judge on: {len(found)} were seen in training, "
-                f"{len(bad) + len(damaged)} are not usable. {reasons([*bad, *damaged])}".strip()
+                f"There is no picture in '{source.name}' to judge on: {len(kept)} were seen in training, "
+                f"{len(bad) + len(damaged)} are not usable. {reasons([*bad, *damaged, *conflicts])}".strip()
             )
         pictures = pictures_of(source, cache, (view.stored, view.stored, view.channels), unseen, labels)
         place = pick_device(device)
         logits = logits_of(self.net.to(place), pictures, view, place)
-        counts = {"used": len(unseen), "seen_in_training": len(found) - len(unseen), "bad": len(bad) + len(damaged)}
+        not_used = len([*bad, *damaged, *conflicts])
+        counts = {"used": len(unseen), "seen_in_training": len(kept) - len(unseen), "bad": not_used}
         return score(logits, pictures.targets, labels, np.array(self.info["prior"])), counts
 
     def _look(self, picture: bytes | Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -234,12 +241,12 @@ class Run:
         labels = self.labels
         return [
             Prediction(name, tuple(Guess(labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:5]))
-            for (name, _), row in zip(ready, softmax(logits.double().cpu().numpy()), strict=True)
+            for (name, _), row in zip(ready, softmax(logits.cpu().double().numpy()), strict=True)
         ]
 
-    def _seen_in_training(self) -> set[str]:
-        with (self.path / "split.csv").open(newline="") as file:
-            return {row["digest"] for row in csv.DictReader(file) if row["split"] != "test"}
+    def _digests(self, *splits: str) -> set[str]:
+        with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return {row["digest"] for row in csv.DictReader(file) if row["split"] in splits}
 
 
 def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
@@ -257,7 +264,7 @@ def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
             for name in source.files():
                 yield f"{path}/{name}", lambda source=source, name=name: source.read(name)
         else:
-            for name in sorted(glob.glob(str(image))) or [str(image)]:  # noqa: PTH207  # keeps absolute patterns
+            for name in [str(image)] if path.exists() else sorted(glob.glob(str(image))) or [str(image)]:  # noqa: PTH207  # keeps absolute patterns
                 yield name, lambda name=name: _read(Path(name))
 
 

@@ -1,18 +1,25 @@
 """Training and judging one network."""
 
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
-from convista.training.loop import Progress, State, Training, logits_of
-from convista.training.metrics import calibration_error, score, softmax
-from convista.training.optim import default_lr, learning_rate, make_optimizer
+from convista.training.judge import logits_of
+from convista.training.loop import Console, Progress, State, Training, Where
+from convista.training.metrics import calibration_error, figures, score, softmax
+from convista.training.optim import WEIGHT_DECAY, default_lr, learning_rate, make_optimizer
+from convista.training.undo import Undo
 
 __all__ = [
+    "WEIGHT_DECAY",
+    "Console",
     "GlobalBatchNorm",
     "Progress",
     "State",
     "Training",
+    "Undo",
+    "Where",
     "World",
     "calibration_error",
     "default_lr",
+    "figures",
     "joined",
     "learning_rate",
     "logits_of",

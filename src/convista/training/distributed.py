@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 __all__ = ["GlobalBatchNorm", "World", "joined", "share_statistics"]
+
+PATIENCE = timedelta(hours=12)  # the others wait while the first process reads the pictures
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def joined() -> Iterator[World]:
         rank = dist.get_rank() if dist.is_initialized() else 0
         yield World(rank, dist.get_world_size() if dist.is_initialized() else 1)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), size)
     finally:

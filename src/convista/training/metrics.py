@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from convista.records import ClassScore, Score
 
-__all__ = ["calibration_error", "score", "softmax"]
+__all__ = ["calibration_error", "figures", "score", "softmax"]
 
 Numbers = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -19,7 +19,7 @@ def score(logits: Numbers, targets: Classes, labels: tuple[str, ...], prior: Num
     The floor is what one gets without looking at a picture: always the training set's order of classes, with the
     training set's shares as probabilities.
     """
-    found, floor = _figures(softmax(logits), targets), _figures(np.tile(prior, (len(targets), 1)), targets)
+    found, floor = figures(softmax(logits), targets), figures(np.tile(prior, (len(targets), 1)), targets)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (targets, logits.argmax(1)), 1)
     return Score(
@@ -40,7 +40,8 @@ def calibration_error(confidence: Numbers, correct: NDArray[np.bool_], bins: int
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _figures(probabilities: Numbers, targets: Classes) -> dict[str, float]:
+def figures(probabilities: Numbers, targets: Classes) -> dict[str, float]:
+    """Top-1, top-5, loss (nats) and calibration error of probabilities (n, classes); the first of equals counts."""
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
     hit = ranked == targets[:, None]
     right = probabilities[np.arange(len(targets)), targets]
@@ -48,7 +49,7 @@ def _figures(probabilities: Numbers, targets: Classes) -> dict[str, float]:
         "top1": float(hit[:, 0].mean()),
         "top5": float(hit[:, :5].any(1).mean()),
         "loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
-        "ece": calibration_error(probabilities.max(1), hit[:, 0]),
+        "ece": calibration_error(np.nan_to_num(probabilities.max(1)), hit[:, 0]),
     }
 
 

@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from convista.records import Recipe
 
-__all__ = ["default_lr", "learning_rate", "make_optimizer"]
+__all__ = ["WEIGHT_DECAY", "default_lr", "learning_rate", "make_optimizer"]
 
 WEIGHT_DECAY = {"adamw": 0.05, "nesterov": 5e-4}
 

@@ -1,0 +1,54 @@
+"""One step back: what a network and its optimiser were before the last step that was taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["Undo"]
+
+
+class Undo:
+    """Copies of the weights, statistics and optimiser's memory, from before the step at hand and the one before it.
+
+    A step proves good when the loss after it is a number. Until then `back` must lead to before it.
+    """
+
+    def __init__(self, net: nn.Module, optimizer: Optimizer):
+        self.net, self.optimizer = net, optimizer
+        self.before: list[Tensor] = []
+        self.earlier: list[Tensor] | None = None
+
+    @torch.no_grad()
+    def note(self) -> None:
+        """Copies what there is now, into memory that is already there where the shapes allow."""
+        now = self._live()
+        if len(self.before) != len(now):
+            self.before = [tensor.clone() for tensor in now]
+        for copy, tensor in zip(self.before, now, strict=True):
+            copy.copy_(tensor)
+
+    def accept(self) -> None:
+        """The step at hand was taken: what was noted is now one step back."""
+        self.before, self.earlier = self.earlier or [], self.before
+
+    def forget(self) -> None:
+        """What there is now counts as good."""
+        self.earlier = None
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """To before the last step that was taken; where none is remembered, to before the step at hand."""
+        copies = self.before if self.earlier is None else self.earlier
+        tensors = self._live()
+        if len(copies) < len(tensors):  # before the first step the optimiser remembered nothing
+            self.optimizer.state.clear()
+        for tensor, copy in zip(tensors, copies, strict=False):
+            tensor.copy_(copy)
+        self.earlier = None
+
+    def _live(self) -> list[Tensor]:
+        memory = [value for p in self.net.parameters() for value in self.optimizer.state.get(p, {}).values()]
+        weights = [*self.net.parameters(), *self.net.buffers()]
+        return [*weights, *(value for value in memory if isinstance(value, Tensor))]
