@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import zipfile
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -228,10 +230,8 @@ def test_run_folders_inside_the_data_are_no_classes(photos: Path) -> None:
 
 
 def test_names_need_not_be_text(photos: Path) -> None:
-    import os
-
     picture(0, 4).save(photos / "red" / "new.png")
-    os.rename(os.fsencode(photos / "red" / "new.png"), os.fsencode(photos / "red") + b"/caf\xe9.png")
+    (photos / "red" / "new.png").rename(photos / "red" / os.fsdecode(b"caf\xe9.png"))
     assert sum(len(part) for part in prepared(photos).splits.values()) == 37
 
 
@@ -239,10 +239,8 @@ def test_animations_cut_anywhere_are_refused_or_used() -> None:
     data = kinds(1)["moving.gif"][0]
     with quiet_pillow():
         for length in range(1, len(data), 7):
-            try:
+            with suppress(BadPictureError):
                 assert decode(data[:length], 24, 3).pixels.shape == (24, 24, 3)
-            except BadPictureError as error:
-                assert str(error)
 
 
 def test_a_picture_that_changes_or_vanishes_later_is_told(photos: Path) -> None:

@@ -96,15 +96,29 @@ def test_a_signal_saves_says_how_to_go_on_and_exits_130(data: Path, whole: Path,
     assert results(folder) == results(whole)
 
 
-def test_two_processes_learn_the_same_curve_as_one(data: Path, tmp_path: Path) -> None:
-    words = [str(data), "--model", "resnet20", "--image", "16", "--epochs", "2", "--batch", "16", "--precision", "fp32"]
-    assert start(*words, "--out", tmp_path / "one").wait(120) == 0
+def on_two(*command: object) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
-    two = [*launch, "-m", "convista", "train", *words, "--out", str(tmp_path / "two")]
-    done = subprocess.run(two, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*launch, *map(str, command)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+def test_two_processes_learn_the_same_curve_as_one(data: Path, tmp_path: Path) -> None:
+    words = [data, "--model", "lenet5", "--epochs", "3", "--batch", "17", "--precision", "fp32"]
+    assert start(*words, "--out", tmp_path / "one").wait(120) == 0
+    on_two("-m", "convista", "train", *words, "--out", tmp_path / "two")
     curves = [[float(x) for row in results(tmp_path / name)[1][1:] for x in row] for name in ("one", "two")]
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+
+
+def test_batch_statistics_are_those_of_all_processes(data: Path) -> None:
+    """In double precision, because training amplifies the rounding of single precision by twenty in each early step."""
+    script = Path(__file__).with_name("double_precision.py")
+    alone = subprocess.run([sys.executable, script, data], capture_output=True, text=True, timeout=120)
+    together = on_two(script, data)
+    losses = [list(map(float, done.stdout.split())) for done in (alone, together)]
+    assert len(losses[0]) == 9
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
 def test_resume_refuses_when_the_pictures_have_changed(photos: Path, tmp_path: Path) -> None:

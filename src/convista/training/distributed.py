@@ -98,14 +98,14 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
-            x32 = x.float()
-            count = torch.full_like(x32[0, :, 0, 0], x32.numel() / x32.shape[1])
-            sums = torch.cat([x32.sum((0, 2, 3)), count]).double()
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
+            count = torch.full_like(wide[0, :, 0, 0], wide.numel() / wide.shape[1])
+            sums = torch.cat([wide.sum((0, 2, 3)), count]).double()
             totals = _total(sums)
             n = totals[self.num_features]
-            mean = (totals[: self.num_features] / n).float()
-            centred = x32 - mean.view(1, -1, 1, 1)
-            variance = (_total(centred.square().sum((0, 2, 3)).double()) / n).float()
+            mean = (totals[: self.num_features] / n).to(wide.dtype)
+            centred = wide - mean.view(1, -1, 1, 1)
+            variance = (_total(centred.square().sum((0, 2, 3)).double()) / n).to(wide.dtype)
             scale = self.weight * torch.rsqrt(variance + self.eps)
             self._track(mean.detach(), variance.detach(), float(n.detach()))
             y = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
