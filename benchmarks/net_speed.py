@@ -48,7 +48,7 @@ def ratio(name: str, batch: int, pairs: int, image: int) -> tuple[float, float]:
 
 def build(who: str, name: str) -> nn.Module:
     net: nn.Module = convista.create(name) if who == "ours" else torchvision.models.get_model(name)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return net.to(memory_format=torch.channels_last)
 
 
 def main() -> None:

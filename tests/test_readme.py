@@ -22,6 +22,13 @@ def shape(text: str) -> list[str]:
     return sorted(line for line in lines if line)
 
 
+def scores(text: str) -> list[float]:
+    """The test scores in an output."""
+    return [
+        float(x) for line in text.splitlines() if line.startswith("test:") for x in re.findall(r"top-1 ([\d.]+)", line)
+    ]
+
+
 def console(body: str, folder: Path) -> None:
     command, _, expected = body.partition("\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -35,6 +42,7 @@ def console(body: str, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert shape(done.stdout + done.stderr) == shape(expected), command
+    assert scores(done.stdout) == pytest.approx(scores(expected), abs=0.03)
 
 
 def test_the_tour_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
