@@ -12,19 +12,27 @@ from convista.data import global_batches, open_source, prepare
 from convista.records import Recipe, View
 from convista.training import Training, Where, joined
 
-with joined() as world:
-    found = prepare(open_source(sys.argv[1]), 16, 3, 0, None)
-    recipe = Recipe.of(model="resnet20", epochs=2, batch=15, precision="fp32")
-    torch.manual_seed(0)
-    net = convista.create("resnet20", classes=3).double()
-    job = Training(net, found.splits["train"], found.splits["val"], View(16, 16), recipe, Where(Path(), world=world))
-    floats, shared = job.normalise, DistributedDataParallel(net, broadcast_buffers=False) if world.size > 1 else net
-    job.normalise = lambda batch: floats(batch).double()  # type: ignore[assignment]
-    job._loss = lambda logits, targets, count: (  # type: ignore[method-assign]
-        cross_entropy(logits, targets, reduction="sum") * (world.size / count)
-    )
-    for indices in global_batches(len(job.train), 15, 0, 0):
-        job.step(shared, indices)
-        job.state.batch += 1
-        if world.first:
-            print(repr(job.state.loss_sum))
+
+def main(data: str) -> None:
+    with joined() as world:
+        found = prepare(open_source(data), 16, 3, 0, None)
+        recipe = Recipe.of(model="resnet20", epochs=2, batch=15, precision="fp32")
+        torch.manual_seed(0)
+        net = convista.create("resnet20", classes=3).double()
+        job = Training(
+            net, found.splits["train"], found.splits["val"], View(16, 16), recipe, Where(Path(), world=world)
+        )
+        floats, shared = job.normalise, DistributedDataParallel(net, broadcast_buffers=False) if world.size > 1 else net
+        job.normalise = lambda batch: floats(batch).double()  # type: ignore[assignment]
+        job._loss = lambda logits, targets, count: (  # type: ignore[method-assign]
+            cross_entropy(logits, targets, reduction="sum") * (world.size / count)
+        )
+        for indices in global_batches(len(job.train), 15, 0, 0):
+            job.step(shared, indices)
+            job.state.batch += 1
+            if world.first:
+                print(repr(job.state.loss_sum))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
