@@ -3,6 +3,7 @@
 from convista.data.augment import flip_changes_class
 from convista.data.batches import (
     Normalise,
+    centre,
     channel_statistics,
     eval_batches,
     global_batches,
@@ -37,6 +38,7 @@ __all__ = [
     "Prepared",
     "Source",
     "UnreadableError",
+    "centre",
     "channel_statistics",
     "decode",
     "drop_conflicts",

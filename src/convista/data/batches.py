@@ -14,7 +14,7 @@ from convista.data.augment import crop, draws, offsets, permutation
 from convista.data.pictures import Pictures
 from convista.records import View
 
-__all__ = ["Normalise", "eval_batches", "eval_view", "global_batches", "steps_in_epoch", "train_view"]
+__all__ = ["Normalise", "centre", "eval_batches", "eval_view", "global_batches", "steps_in_epoch", "train_view"]
 
 
 def steps_in_epoch(count: int, batch: int) -> int:
@@ -50,11 +50,15 @@ def train_view(
     return batch, torch.from_numpy(pictures.targets[indices])
 
 
+def centre(picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """A stored picture -> its middle (image, image, C)."""
+    start = (view.stored - view.image) // 2
+    return picture[start : start + view.image, start : start + view.image]
+
+
 def eval_view(pictures: Pictures, indices: NDArray[np.int64], view: View) -> tuple[Tensor, Tensor]:
     """The centres of the named pictures: bytes (n, C, image, image), and classes (n,)."""
-    start = (view.stored - view.image) // 2
-    stop = start + view.image
-    stack = np.stack([picture[start:stop, start:stop] for picture in pictures.many(indices)])
+    stack = np.stack([centre(picture, view) for picture in pictures.many(indices)])
     return torch.from_numpy(stack).permute(0, 3, 1, 2), torch.from_numpy(pictures.targets[indices])
 
 

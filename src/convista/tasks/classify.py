@@ -43,15 +43,14 @@ from convista.models import NETWORKS, spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run, pick_device
 from convista.training import (
-    WEIGHT_DECAY,
     Console,
     Training,
     Where,
     World,
-    default_lr,
     logits_of,
     score,
     softmax,
+    with_defaults,
 )
 
 __all__ = ["Place", "fast_precision", "resume_classifier", "train_classifier"]
@@ -149,11 +148,9 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
     if channels not in (1, 3):
         raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
     table = spec(recipe.model, None, channels, image)
-    decided = recipe.with_(
+    decided = with_defaults(recipe).with_(
         image=image,
         channels=channels,
-        lr=default_lr(recipe) if recipe.lr is None else recipe.lr,
-        weight_decay=WEIGHT_DECAY[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
         precision=fast_precision(device) if recipe.precision == "auto" else recipe.precision,
     )
     return decided, table, stored_side(source, image)

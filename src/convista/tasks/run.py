@@ -22,6 +22,7 @@ from convista.data import (
     Normalise,
     Source,
     UnreadableError,
+    centre,
     decode,
     drop_conflicts,
     inspect,
@@ -229,8 +230,7 @@ class Run:
             pixels = decode(picture, view.stored, view.channels).pixels
         else:
             pixels = squared(picture, view.stored, view.channels).pixels
-        start = (view.stored - view.image) // 2
-        return np.asarray(pixels[start : start + view.image, start : start + view.image])
+        return centre(pixels, view)
 
     def _name(
         self, net: Net, ready: Sequence[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]], device: torch.device

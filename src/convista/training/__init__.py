@@ -4,11 +4,10 @@ from convista.training.distributed import GlobalBatchNorm, World, joined, share_
 from convista.training.judge import logits_of
 from convista.training.loop import Console, Progress, State, Training, Where
 from convista.training.metrics import calibration_error, figures, score, softmax
-from convista.training.optim import WEIGHT_DECAY, default_lr, learning_rate, make_optimizer
+from convista.training.optim import default_lr, learning_rate, make_optimizer, with_defaults
 from convista.training.undo import Undo
 
 __all__ = [
-    "WEIGHT_DECAY",
     "Console",
     "GlobalBatchNorm",
     "Progress",
@@ -27,4 +26,5 @@ __all__ = [
     "score",
     "share_statistics",
     "softmax",
+    "with_defaults",
 ]

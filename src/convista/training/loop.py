@@ -25,7 +25,7 @@ from convista.records import Epoch, Recipe, View
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
-from convista.training.optim import default_lr, learning_rate, make_optimizer
+from convista.training.optim import learning_rate, make_optimizer, with_defaults
 from convista.training.undo import Undo
 
 __all__ = ["Console", "Progress", "State", "Training", "Where"]
@@ -105,7 +105,7 @@ class Training:
         self.optimizer = make_optimizer(self.net, self.recipe)
         self.undo = Undo(self.net, self.optimizer)
         self.normalise = Normalise.of(self.view, self.device)
-        self.peak = default_lr(self.recipe) if self.recipe.lr is None else self.recipe.lr
+        self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
 
     def run(self) -> list[Epoch]:

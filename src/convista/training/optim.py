@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from convista.records import Recipe
 
-__all__ = ["WEIGHT_DECAY", "default_lr", "learning_rate", "make_optimizer"]
+__all__ = ["default_lr", "learning_rate", "make_optimizer", "with_defaults"]
 
 WEIGHT_DECAY = {"adamw": 0.05, "nesterov": 5e-4}
 
@@ -20,9 +20,17 @@ def default_lr(recipe: Recipe) -> float:
     return 0.1 * recipe.batch / 128 if recipe.optimizer == "nesterov" else 2e-3 * math.sqrt(recipe.batch / 64)
 
 
+def with_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with the rate and the decay that fit its optimiser, where it leaves them open."""
+    return recipe.with_(
+        lr=default_lr(recipe) if recipe.lr is None else recipe.lr,
+        weight_decay=WEIGHT_DECAY[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
+    )
+
+
 def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     """AdamW, or SGD with Nesterov momentum 0.9; weights decay, norms and biases (one-dimensional) do not."""
-    decay = WEIGHT_DECAY[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay
+    decay = float(with_defaults(recipe).weight_decay or 0.0)
     groups = [
         {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
