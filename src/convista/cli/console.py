@@ -51,7 +51,7 @@ class _Display:
             console=terminal, transient=True, disable=not terminal.is_terminal,
         )  # fmt: skip
         self.task = self.bar.add_task("reading pictures", speed="", total=None)
-        self.what, self.started = "", time.monotonic()
+        self.job, self.started, self.first = "", time.monotonic(), 0
 
     def say(self, text: str) -> None:
         if self.terminal.is_terminal:
@@ -61,22 +61,22 @@ class _Display:
 
     def show(self, progress: Progress) -> None:
         speed = f"loss {progress.loss:.3f}  {progress.pictures_per_second:,.0f} images/s"
-        self._move(f"epoch {progress.epoch}", progress.done, progress.total, speed)
+        self._move("training", f"epoch {progress.epoch}/{progress.epochs}", progress.done, progress.total, speed)
 
     def reading(self, what: str, done: int, total: int) -> None:
         if self.asked:
             raise InterruptedRunError("Stopped while reading the pictures; there is nothing to save yet.")
-        self._move(what, done, total, f"{done:,} of {total:,}")
+        self._move(what, what, done, total, f"{done:,} of {total:,}")
 
-    def _move(self, what: str, done: int, total: int, speed: str) -> None:
+    def _move(self, job: str, what: str, done: int, total: int, speed: str) -> None:
         now = time.monotonic()
-        if what != self.what:
-            self.what, self.started = what, now
-            self.bar.reset(self.task, description=what, total=total, speed=speed)
-        self.bar.update(self.task, completed=done, total=total, speed=speed)
+        if job != self.job:
+            self.job, self.started, self.first = job, now, done - 1
+            self.bar.reset(self.task, description=what, total=total, completed=done, speed=speed)
+        self.bar.update(self.task, description=what, completed=done, total=total, speed=speed)
         if not self.terminal.is_terminal and now - self.last > EVERY:
             self.last = now
-            left = (now - self.started) / max(1, done) * (total - done)
+            left = (now - self.started) / max(1, done - self.first) * (total - done)
             self.say(f"{what}: {100 * done // max(1, total)} %, {speed}, about {left:.0f} s left")
 
 

@@ -35,9 +35,10 @@ STRIKES = 3  # losses that are not a number before the run is given up
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar needs to know after a step."""
+    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run."""
 
     epoch: int
+    epochs: int
     done: int
     total: int
     loss: float
@@ -282,7 +283,8 @@ class Training:
         state = self.state
         if self.world.first:
             loss, speed = state.loss_sum / max(1, state.seen), state.seen / max(1e-9, state.seconds)
-            self.console.show(Progress(state.epoch + 1, state.batch, self.steps, loss, speed))
+            done, epochs = state.epoch * self.steps + state.batch, self.recipe.epochs
+            self.console.show(Progress(state.epoch + 1, epochs, done, self.steps * epochs, loss, speed))
 
     def _tell(self, text: str) -> None:
         if self.world.first:
