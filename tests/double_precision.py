@@ -22,7 +22,7 @@ def main(data: str) -> None:
         job = Training(
             net, found.splits["train"], found.splits["val"], View(16, 16), recipe, Where(Path(), world=world)
         )
-        floats, shared = job.normalise, DistributedDataParallel(net, broadcast_buffers=False) if world.size > 1 else net
+        floats, shared = job.normalise, DistributedDataParallel(net) if world.size > 1 else net
         job.normalise = lambda batch: floats(batch).double()  # type: ignore[assignment]
         job._loss = lambda logits, targets, count: (  # type: ignore[method-assign]
             cross_entropy(logits, targets, reduction="sum") * (world.size / count)

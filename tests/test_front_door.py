@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from conftest import Call, json_of, make_photos, picture
 from hostile import make_hostile
+from PIL import Image
 
 import convista as package
+from convista.errors import InputError
 from convista.records import Score
 from convista.tasks import Run
 
@@ -81,6 +83,35 @@ def test_predict_takes_patterns_pictures_and_missing_files(made: Path) -> None:
     assert both[0].top == both[1].top
 
 
+def test_what_is_no_picture_is_told_from_python(made: Path) -> None:
+    run = Run.load(made / "run")
+    with pytest.raises(InputError, match="A ndarray was given"):
+        run.predict(np.zeros((8, 8, 3)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="A int was given"):
+        run.predict([3])  # type: ignore[list-item]
+    assert run.predict(Image.new("RGB", (1, 1))).skipped[0].reason.startswith("too small")
+    with pytest.raises(InputError, match="A int was given as data"):
+        package.train(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="checkpoint_seconds=-1"):
+        package.train("digits", checkpoint_seconds=-1)
+    assert repr(run).endswith("resnet20 on photos, done)")
+
+
+def test_a_reader_that_has_had_enough_is_no_error(made: Path) -> None:
+    command = f"set -o pipefail; {sys.executable} -m convista predict {made / 'run'} {made / 'photos'} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_a_finished_run_without_weights_says_what_is_missing(made: Path, tmp_path: Path, convista: Call) -> None:
+    shutil.copytree(made / "run", tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").unlink()
+    done = convista("predict", "copy", made / "new" / "0.png")
+    assert done.returncode == 2
+    assert "model.safetensors is missing" in done.stderr
+
+
 def test_predictions_do_not_depend_on_the_company(made: Path) -> None:
     run = Run.load(made / "run")
     together = run.predict(sorted((made / "photos").rglob("*.*"))).predictions
@@ -124,6 +155,10 @@ def test_eval_refuses_an_unknown_class_and_pictures_all_seen(made: Path, tmp_pat
     done = convista("eval", made / "run", "y")
     assert done.returncode == 2
     assert "1 were seen in training" in done.stderr
+
+
+def test_the_version_is_told(convista: Call) -> None:
+    assert convista("--version").stdout.strip() == package.__version__
 
 
 def test_models_lists_names_and_prices(convista: Call) -> None:
@@ -198,7 +233,7 @@ def _one_picture(root: Path) -> None:
         (None, ("--out", "photos"), "photos is not empty"),
         (None, ("--out", "a_file"), "there is a file of that name"),
         (None, ("--out", "a_file/run"), "cannot be written"),
-        (None, ("--resume", "nowhere"), "and not both"),
+        (None, ("--resume", "nowhere"), "not both can be done"),
     ],
 )
 def test_wrong_input_ends_in_one_message_and_leaves_nothing(
@@ -222,7 +257,7 @@ def test_wrong_input_ends_in_one_message_and_leaves_nothing(
         (("predict", "nowhere", "x.png"), "no run folder at nowhere"),
         (("eval", "nowhere", "x"), "no run folder at nowhere"),
         (("report", "nowhere"), "no run folder at nowhere"),
-        (("train",), "must be given"),
+        (("train",), "Nothing to train on was given"),
         (("train", "no/such/folder"), "does not exist"),
         (("trane",), "No such command 'trane'"),
         (("train", "x", "--epoch", "3"), "No such option"),

@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 import convista
-from convista.blocks import IN, Add, Chain, Conv, Dense, Flatten, Pool, Residual, Spec
+from convista.blocks import IN, Add, Chain, Conv, Dense, Flatten, Head, Pool, Residual, Spec
 from convista.errors import InputError, UnknownNameError, WeightsError
 from convista.models import NETWORKS, load_weights, save_weights
 from convista.models.lenet import TABLE_1, SparseConv2d
@@ -215,8 +215,16 @@ def test_wrong_words_are_explained() -> None:
         convista.create("resnet81")
     with pytest.raises(InputError, match="cannot take pictures of 8x8"):
         convista.spec("lenet5", image=8)
-    with pytest.raises(InputError, match="classes=0"):
+    with pytest.raises(InputError, match="classes=0 was given"):
         convista.create("resnet18", classes=0)
+    with pytest.raises(InputError, match="classes='3' was given"):
+        convista.create("resnet18", classes="3")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="width of 0"):
+        Conv(0)(3)
+    own = Spec("own", Chain(conv=Conv(4), head=Head(3)), image=8)
+    assert convista.create(own)(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
+    with pytest.raises(InputError, match="has 3 classes"):
+        convista.create(own, classes=5)
     with pytest.raises(InputError, match="3 groups do not divide"):
         Conv(8, 3, groups=3)(6)
     with pytest.raises(InputError, match="not a network's table"):

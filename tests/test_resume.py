@@ -15,7 +15,7 @@ import pytest
 from conftest import Call, make_photos
 
 from convista.errors import RunError
-from convista.tasks import Place, Run
+from convista.tasks import Run
 from convista.training import Console
 from convista.verbs import train
 
@@ -142,4 +142,3 @@ def test_resume_takes_no_other_option(photos: Path, tmp_path: Path, convista: Ca
     done = convista("train", "--resume", tmp_path / "run", "--epochs", 3)
     assert done.returncode == 2
     assert "no other option" in done.stderr
-    assert Place().checkpoint_seconds > 0

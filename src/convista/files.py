@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convista.errors import StorageError
 
-__all__ = ["make_folder", "storage_error", "sweep", "write_atomically"]
+__all__ = ["make_folder", "shown", "storage_error", "sweep", "write_atomically"]
 
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -38,6 +38,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(path, error) from None
+
+
+def shown(name: str) -> str:
+    r"""A file's name on one line: whatever cannot be printed is escaped.
+
+    >>> print(shown("new\nline"))
+    new\nline
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 
 def sweep(folder: Path) -> None:

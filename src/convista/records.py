@@ -89,7 +89,8 @@ class Recipe:
                 raise UnknownNameError("option", name, known)
         recipe = cls(**words)
         for name, f in known.items():
-            _check(name, getattr(recipe, name), f.metadata)
+            kind, _, optional = str(f.type).partition(" | ")
+            _check(name, getattr(recipe, name), {**f.metadata, "kind": kind, "optional": bool(optional)})
         if recipe.label_smoothing >= 1:
             raise InputError(f"label_smoothing={recipe.label_smoothing} was given; it must be below 1.")
         return recipe
@@ -104,8 +105,12 @@ class Recipe:
 
 
 def _check(name: str, value: Any, rules: Any) -> None:
-    if value is None:
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    kind = kinds[rules["kind"]]
+    if value is None and rules["optional"]:
         return
+    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+        raise InputError(f"{name}={value!r} was given; expected {rules['kind']}.")
     if rules["choices"] and value not in rules["choices"]:
         raise UnknownNameError(name, str(value), rules["choices"])
     if isinstance(value, float) and not math.isfinite(value):

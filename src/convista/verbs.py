@@ -20,6 +20,7 @@ from convista.training import Console, joined
 __all__ = ["eval", "predict", "report", "train"]
 
 Folder = str | os.PathLike[str]
+PLACE = {"device", "strict", "checkpoint_seconds"}
 
 
 def train(
@@ -27,15 +28,15 @@ def train(
     *,
     out: Folder | None = None,
     resume: Folder | None = None,
-    place: Place | None = None,
     console: Console | None = None,
-    **recipe: Any,
+    **words: Any,
 ) -> Run:
     """Trains a network on a folder of pictures, judges it and writes a run folder with a report.
 
     `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
-    `recipe` takes the words of `Recipe`: `model="resnet18", epochs=20, lr=…`. `resume=RUN` goes on with a run that
-    was interrupted, bit for bit, and takes nothing else. Raises an `InputError` that says what to mend.
+    `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
+    `strict`, `checkpoint_seconds`. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word
+    of the recipe. `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
@@ -43,19 +44,24 @@ def train(
     True
     """
     console = console or Console()
-    place = place or Place()
-    if (data is None) == (resume is None):
-        raise InputError("Either the pictures to train on or a run to resume must be given, and not both.")
-    if resume is not None and (recipe or out is not None):
+    place = Place(None if out is None else Path(out), **{key: words.pop(key) for key in PLACE & words.keys()})
+    if data is None and resume is None:
+        raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
+    if data is not None and resume is not None:
+        raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
+    if not isinstance(data, str | os.PathLike | None):
+        raise InputError(
+            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
+        )
+    if place.checkpoint_seconds < 0:
+        raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
+    if resume is not None and (words or out is not None or place.strict):
         raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
     with joined() as world:
         if resume is not None:
             run = resume_classifier(resume, place, console, world)
         else:
-            where = Place(
-                Path(out) if out is not None else place.out, place.device, place.strict, place.checkpoint_seconds
-            )
-            run = train_classifier(os.fspath(data or ""), Recipe.of(**recipe), where, console, world)
+            run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
         if world.first:
             report(run)
     return run

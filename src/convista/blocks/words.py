@@ -92,6 +92,8 @@ class Conv(Block):
 
     def __call__(self, width: int) -> nn.Module:
         out, groups = self.out(width), absolute(self.groups, width)
+        if out < 1:
+            raise InputError(f"A convolution with a width of {out} was asked for; it must be at least 1.")
         if width % groups or out % groups:
             raise InputError(f"{groups} groups do not divide {width} input and {out} output channels.")
         padding = self.kernel // 2 if self.padding is None else self.padding

@@ -16,6 +16,7 @@ import typer
 
 from convista.cli.options import recipe_options
 from convista.errors import ConvistaError, InputError
+from convista.files import shown
 
 __all__ = ["app", "main"]
 
@@ -29,6 +30,23 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as made by train.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("convista"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """The options before the verb."""
 
 
 @app.command("train")
@@ -47,16 +65,12 @@ def _train(
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
     from convista.cli.console import job
-    from convista.tasks import Place
     from convista.verbs import train
 
-    seconds = recipe.pop("checkpoint_seconds")
     if resume is not None:
         recipe = {name: value for name, value in recipe.items() if _typed(context, name)}
-        recipe |= {"strict": strict} if strict else {}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        place = Place(None, device, strict, seconds)
-        run = train(data, out=out, resume=resume, place=place, console=console, **recipe)
+        run = train(data, out=out, resume=resume, console=console, device=device, strict=strict, **recipe)
     if int(os.environ.get("RANK", "0")):
         return
     if json:
@@ -73,19 +87,22 @@ def _predict(
     json: Json = False,
 ) -> None:
     """Say what is in each picture."""
-    from convista.verbs import predict
+    from convista.tasks import Run
 
-    answer = predict(run, images, device=device)
+    opened = Run.load(run)
+    if not opened.done:
+        print(f"{run} is not trained to its end: these are its best weights so far.", file=sys.stderr)
+    answer = opened.predict(images, device)
     for file in answer.skipped:
-        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+        print(f"skipped {shown(file.path)}: {file.reason}", file=sys.stderr)
     if json:
         _put(asdict(answer))
     else:
-        width = max((len(p.image) for p in answer.predictions), default=0)
+        width = max((len(shown(p.image)) for p in answer.predictions), default=0)
         for p in answer.predictions:
-            print(f"{p.image:<{width}}  " + "  ".join(f"{g.label} {g.probability:.3f}" for g in p.top[:3]))
+            print(f"{shown(p.image):<{width}}  " + "  ".join(f"{g.label} {g.probability:.3f}" for g in p.top[:3]))
     if not answer.predictions:
-        raise InputError(f"None of the {len(answer.skipped)} files given is a usable picture.")
+        raise InputError(f"No usable picture was given ({len(answer.skipped)} skipped).")
 
 
 @app.command("eval")
@@ -183,8 +200,10 @@ def main() -> None:
         _leave(f"convista: {error}", error.exit_code)
     except KeyboardInterrupt:
         _leave("convista: stopped.", 130)
-    except BrokenPipeError:
-        os._exit(0)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # whoever read our output has had enough
+            os._exit(0)
+        raise
     except Exception as error:  # the last resort: one line here, the rest in a file
         _leave(f"convista: our fault, sorry: {error!r}.{_keep_traceback()}", 1)
 

@@ -38,6 +38,8 @@ def decode(data: bytes, side: int, channels: int) -> Decoded:
 
 def squared(image: Image.Image, side: int, channels: int) -> Decoded:
     """`decode` for a picture that Pillow has opened already."""
+    if min(image.size) < SMALLEST_SIDE:
+        raise BadPictureError(f"too small ({image.width}x{image.height} pixels; at least {SMALLEST_SIDE} a side)")
     notes: list[str] = []
     try:
         if getattr(image, "n_frames", 1) > 1:
@@ -72,8 +74,6 @@ def _open(data: bytes) -> Image.Image:
         raise BadPictureError("too many pixels: a decompression bomb, or a picture to be made smaller first") from None
     except Exception as error:  # as in decode
         raise BadPictureError(f"truncated or damaged ({error})") from None
-    if min(image.size) < SMALLEST_SIDE:
-        raise BadPictureError(f"too small ({image.width}x{image.height} pixels; at least {SMALLEST_SIDE} a side)")
     return image
 
 

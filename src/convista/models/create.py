@@ -26,17 +26,21 @@ def spec(name: str, classes: int | None = None, channels: int | None = None, ima
     3
     """
     for word, number in (("classes", classes), ("channels", channels), ("image", image)):
-        if number is not None and number < 1:
-            raise InputError(f"{word}={number} was asked for; it must be at least 1.")
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise InputError(f"{word}={number!r} was given; it must be a whole number of at least 1.")
     made = NETWORKS[name].spec(classes, channels)
     return made if image is None else made.at(image)
 
 
 def create(
-    name: str, classes: int | None = None, channels: int | None = None, weights: str | os.PathLike[str] | None = None
+    name: str | Spec,
+    classes: int | None = None,
+    channels: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Net:
     """The network called `name` as an ordinary module; its table is `.spec`. (N, channels, H, W) -> (N, classes).
 
+    In place of a name a `Spec` of your own may stand, which says itself how many classes and channels it has.
     `weights` is a safetensors file in our own names; without it the weights are fresh from torch's generator.
     Raises `UnknownNameError`, `InputError` or `WeightsError`.
 
@@ -45,7 +49,12 @@ def create(
     >>> net(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 3])
     """
-    net = spec(name, classes, channels)()
+    if isinstance(name, Spec):
+        if classes not in (None, name.classes) or channels not in (None, name.channels):
+            raise InputError(f"The table of '{name.name}' has {name.classes} classes and {name.channels} channels.")
+        net = name()
+    else:
+        net = spec(name, classes, channels)()
     if weights is not None:
         load_weights(net, weights)
     return net

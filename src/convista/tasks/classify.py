@@ -38,7 +38,7 @@ from convista.data import (
     user_cache,
 )
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
-from convista.files import make_folder, storage_error, write_atomically
+from convista.files import make_folder, shown, storage_error, write_atomically
 from convista.models import NETWORKS, spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run, pick_device
@@ -216,7 +216,7 @@ def _alone(folder: Path, world: World) -> Iterator[None]:
 
 def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
     if strict and prepared.bad:
-        listed = "".join(f"\n  {file.path}: {file.reason}" for file in prepared.bad[:20])
+        listed = "".join(f"\n  {shown(file.path)}: {file.reason}" for file in prepared.bad[:20])
         more = f"\n  and {len(prepared.bad) - 20} more" if len(prepared.bad) > 20 else ""
         raise DataError(f"--strict was asked for, and {len(prepared.bad)} files are not usable:{listed}{more}")
 

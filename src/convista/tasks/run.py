@@ -65,7 +65,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A trained network with its recipe, its scores and its labels. `Run.load(path)` opens a run folder.
 
@@ -94,6 +94,10 @@ class Run:
         if version != VERSION:
             raise RunError(f"{path} was written in format {version}; this convista reads format {VERSION}.")
         return cls(Path(path), info)
+
+    def __repr__(self) -> str:
+        model, data, status = self.info["recipe"]["model"], self.info["name"], self.info["status"]
+        return f"Run({str(self.path)!r}: {model} on {data}, {status})"
 
     def update(self, **changes: Any) -> Run:
         """The run with parts of its record replaced, in memory and in `run.json`."""
@@ -158,6 +162,8 @@ class Run:
     def net(self) -> Net:
         """The network with its best weights, in eval mode, on the CPU. Raises `RunError` before the first epoch."""
         weights = self.path / "model.safetensors"
+        if not weights.exists() and self.done:
+            raise RunError(f"The run folder {self.path} is not complete: model.safetensors is missing.")
         if not weights.exists():
             raise RunError(f"{self.path} has no weights yet. Go on with: convista train --resume {self.path}")
         net = self.spec()
@@ -168,7 +174,9 @@ class Run:
         """The five most probable classes of each picture, best first.
 
         `images` are paths of files, folders or zip archives, patterns with `*`, or Pillow images. A file that is no
-        picture is listed in `skipped` with its reason. Raises `DataError` when there is nothing to look at.
+        picture is listed in `skipped` with its reason. A Pillow image is taken with all its pixels, a large JPEG file
+        is decoded at the smallest scale that is enough: the probabilities then differ a little. Raises `DataError` when
+        there is nothing to look at.
         """
         place = pick_device(device)
         net = self.net.to(place)
@@ -251,13 +259,16 @@ class Run:
 
 def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
     """(name, function that reads it) for every picture meant by `images`."""
-    several = [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
+    one = isinstance(images, str | os.PathLike | Image.Image) or not isinstance(images, Iterable)
+    several: list[object] = [images] if one else list(images)  # type: ignore[arg-type]
     if not several:
         raise DataError("No pictures were given. Expected paths of files, folders or patterns such as 'new/*.jpg'.")
     for i, image in enumerate(several):
         if isinstance(image, Image.Image):
             yield f"image {i}", lambda image=image: image.copy()
             continue
+        if not isinstance(image, str | os.PathLike):
+            raise DataError(f"A {type(image).__name__} was given; pictures are paths or Pillow images.")
         path = Path(image)
         if path.is_dir() or path.suffix.lower() == ".zip":
             source = open_source(path)

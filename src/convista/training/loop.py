@@ -114,7 +114,7 @@ class Training:
 
         Raises `InterruptedRunError` when asked to stop, `DivergedError` at the third loss that is not a number.
         """
-        net = DistributedDataParallel(self.net, broadcast_buffers=False) if self.world.size > 1 else self.net
+        net = DistributedDataParallel(self.net) if self.world.size > 1 else self.net
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while self.state.epoch < self.recipe.epochs and not self._out_of_patience():
                 self._train_epoch(net)
