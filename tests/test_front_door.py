@@ -56,6 +56,9 @@ def test_a_run_folder_is_complete(made: Path) -> None:
     info = json.loads((made / "run" / "run.json").read_text())
     assert info["recipe"]["seed"] == 0
     assert info["versions"]["torch"]
+    assert info["device"] == "auto"
+    assert info["command"].startswith("convista.train('")
+    assert "model='resnet20', image=16" in info["command"]
     assert info["status"] == "done"
     assert len((made / "run" / "metrics.csv").read_text().splitlines()) == 7
 

@@ -52,6 +52,7 @@ def test_curves_show_what_is_finite() -> None:
     svg = curves({"train": [2.0, 1.0, 0.5], "val": [2.5, math.nan, 1.0]}, "loss")
     assert svg.count("<polyline") == 2
     assert "nan" not in svg
+    assert "nan" not in curves({"train": [math.inf], "val": [math.nan]}, "loss")
     assert curves({"train": [1.0], "val": [1.0]}, "loss").count("<circle") == 2
 
 

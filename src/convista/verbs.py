@@ -43,7 +43,7 @@ def train(
     >>> run.test.floor["top1"] < run.test.top1
     True
     """
-    console = console or Console()
+    console = console or Console(command=_as_call(data, out, words))
     place = Place(None if out is None else Path(out), **{key: words.pop(key) for key in PLACE & words.keys()})
     if data is None and resume is None:
         raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
@@ -86,6 +86,13 @@ def report(run: Run | Folder) -> Path:
     page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
     write_atomically(run.path / "report.html", page)
     return run.path / "report.html"
+
+
+def _as_call(data: object, out: Folder | None, words: dict[str, Any]) -> str:
+    """The call as one would type it, for the report."""
+    given = words if out is None else words | {"out": os.fspath(out)}
+    first = os.fspath(data) if isinstance(data, os.PathLike) else data
+    return f"convista.train({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 
 
 def _opened(run: Run | Folder) -> Run:

@@ -109,7 +109,10 @@ def _predict(
 def _eval(
     run: RunFolder,
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class; the run's data if not given.")
+        str | None,
+        typer.Argument(
+            help="Folder with one folder per class, .zip of one, or digits; the run's own test pictures if not given."
+        ),
     ] = None,
     device: Device = "auto",
     json: Json = False,

@@ -65,7 +65,9 @@ class _Display:
 
     def reading(self, what: str, done: int, total: int) -> None:
         if self.asked:
-            raise InterruptedRunError("Stopped while reading the pictures; there is nothing to save yet.")
+            raise InterruptedRunError(
+                "Stopped while reading the pictures, before any training: give the same command again."
+            )
         self._move(what, what, done, total, f"{done:,} of {total:,}")
 
     def _move(self, job: str, what: str, done: int, total: int, speed: str) -> None:

@@ -57,7 +57,7 @@ class PixelCache:
 
     def notes(self, digest: str) -> tuple[str, ...]:
         """What had to be done to the picture when it was decoded."""
-        return self.entries[digest][1]
+        return self.entries.get(digest, (-1, ()))[1]
 
     def add(self, decoded: Sequence[tuple[str, Decoded]]) -> None:
         """Appends pictures, as many as the bound and the disk allow; the rest will be decoded whenever it is needed."""

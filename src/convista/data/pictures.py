@@ -77,7 +77,7 @@ class Pictures:
         """Several pictures; those that are not cached are decoded side by side."""
         if (self.rows[indices] >= 0).all():
             return [self[int(i)] for i in indices]
-        with ThreadPoolExecutor(_workers()) as pool:
+        with quiet_pillow(), ThreadPoolExecutor(_workers()) as pool:
             return list(pool.map(lambda i: self[int(i)], indices))
 
 

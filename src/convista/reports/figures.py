@@ -18,7 +18,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of 
 
 def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
     """Named lines over epochs 1, 2, …, as SVG; the classes `line-NAME` carry the colours. `unit` names the y axis."""
-    values = [v for line in lines.values() for v in line if math.isfinite(v)]
+    values = [v for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
     ticks = _ticks(min(values), max(values))
     low, high, epochs = ticks[0], ticks[-1], max(len(line) for line in lines.values())
 

@@ -91,8 +91,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         recipe = recipe.with_(flip=view.flip)
         _check_room(out, table)
         if world.first:
-            _write_run(out, data, recipe, table, view, prepared)
-            Run.load(out).update(command=console.command, device=place.device)
+            origin = {"command": console.command, "device": place.device}
+            _write_run(out, data, recipe, table, view, prepared, origin)
         world.wait()
     return _learn(Run.load(out), prepared, place, device, console, world)
 
@@ -238,13 +238,16 @@ def _check_room(out: Path, table: Spec) -> None:
         )
 
 
-def _write_run(out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared) -> None:
+def _write_run(
+    out: Path, data: str, recipe: Recipe, table: Spec, view: View, prepared: Prepared, origin: dict[str, str]
+) -> None:
+    """Everything that a later `--resume` needs, `run.json` last and at once: a run folder with it can go on."""
     train = prepared.splits["train"]
     prior = np.bincount(train.targets, minlength=len(prepared.labels)) / len(train)
     write_atomically(out / "split.csv", _split_table(prepared))
     write_atomically(out / "spec.json", table.to_json() + "\n")
     write_atomically(out / "labels.json", json.dumps(prepared.labels))
-    Run(out, {}).update(
+    Run(out, origin).update(
         version=VERSION,
         status="running",
         name=prepared.name,
