@@ -206,9 +206,18 @@ def main() -> None:
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):  # whoever read our output has had enough
             os._exit(0)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            _leave_at_once(int(leaving.code or 0))
         raise
     except Exception as error:  # the last resort: one line here, the rest in a file
         _leave(f"convista: our fault, sorry: {error!r}.{_keep_traceback()}", 1)
+
+
+def _leave_at_once(code: int) -> None:
+    """Without taking the interpreter down piece by piece: gloo's threads abort now and then when that happens."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _keep_traceback() -> str:
