@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format tables clean
 
 demo: $(READY)
 	@rm -rf runs/demo
@@ -21,6 +21,11 @@ check: $(READY)
 format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+# The computed columns of the catalogue and the pages of docs/networks, from the networks themselves.
+tables: $(READY)
+	@$(BIN)/python -m convista.pricing.facts
+	@$(BIN)/python docs/make_networks.py
 
 # Rebuilt only when the requirements change.
 $(READY): pyproject.toml

@@ -168,6 +168,9 @@ def test_models_lists_names_and_prices(convista: Call) -> None:
     rows = {row["name"]: row for row in json_of(convista("models", "--json"))}
     assert rows["resnet18"] == {
         "name": "resnet18", "family": "resnet", "year": 2015, "params": 11689512, "macs": 1814073344, "image": 224,
+        "channels": 3, "depth": 21, "top1": 69.758, "top5": 89.078, "dataset": "ImageNet-1k val", "checked": True,
+        "protocol": "one crop 224", "source": "torchvision IMAGENET1K_V1 weights", "licence": "BSD-3-Clause",
+        "weights": "resnet18-f37072fd.pth",
     }  # fmt: skip
     assert "mobilenet_v2" in convista("models").stdout
 

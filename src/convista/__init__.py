@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convista.blocks import Net, Spec
+    from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
     from convista.pricing import price
@@ -42,6 +43,7 @@ __all__ = [
     "Spec",
     "create",
     "eval",
+    "find",
     "predict",
     "price",
     "report",
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 
 HOMES = {
     "blocks": ["Net", "Spec"],
+    "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
     "pricing": ["price"],

@@ -17,6 +17,7 @@ __all__ = [
     "Guess",
     "Prediction",
     "Predictions",
+    "Preprocessing",
     "Recipe",
     "Score",
     "View",
@@ -42,6 +43,34 @@ class View:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> View:
         """The view that `dataclasses.asdict` wrote."""
+        return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a set of weights expects of a picture: `(x / 255 - mean) / std` for each channel, in R G B order.
+
+    The short side is resized to `resize` pixels, then the centre `crop` pixels square are cut out.
+    """
+
+    crop: int = 224
+    resize: int = 256
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+    def with_channels(self, channels: int) -> Preprocessing | None:
+        """The same for grey pictures, by the mean over the colours; None for other numbers of channels."""
+        if channels == len(self.mean):
+            return self
+        if channels != 1:
+            return None
+        mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
+        return replace(self, mean=(mean,), std=(std,))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Preprocessing:
+        """The record that `dataclasses.asdict` wrote."""
         return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 

@@ -6,15 +6,21 @@ of the table; `Conv(64, 3)(32)` is the `nn.Module` of that row behind 32 channel
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar
+from fractions import Fraction
+from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
 from convista.errors import InputError
 
-__all__ = ["IN", "Block", "In", "Width", "block_from_json"]
+__all__ = ["IN", "Block", "DoesNotFitError", "In", "Reach", "Side", "Size", "Width", "block_from_json"]
+
+Side = int | tuple[int, int]
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,15 @@ class In:
     def __rmul__(self, factor: float) -> In:
         return In(self.times * factor)
 
+    def __truediv__(self, divisor: float) -> In:
+        return In(self.times / divisor)
+
     def of(self, width: int) -> int:
         """The absolute width behind `width` input channels."""
         return round(self.times * width)
 
     def __str__(self) -> str:
-        return "in" if self.times == 1 else f"{self.times:g} x in"
+        return "in" if self.times == 1 else f"{Fraction(self.times).limit_denominator(999)} x in"
 
 
 IN = In()
@@ -47,10 +56,38 @@ def absolute(width: Width, into: int) -> int:
     return width.of(into) if isinstance(width, In) else width
 
 
+class DoesNotFitError(InputError):
+    """A map is too small for a window, or two maps do not fit together; `row` is the row's dotted name."""
+
+    def __init__(self, reason: str, row: str = ""):
+        super().__init__(f"at {row} {reason}" if row else reason)
+        self.reason, self.row = reason, row
+
+    def within(self, row: str) -> DoesNotFitError:
+        """The same, seen from the table that holds `row`."""
+        return DoesNotFitError(self.reason, f"{row}.{self.row}" if self.row else row)
+
+
+class Reach(NamedTuple):
+    """How far a table has been walked when strides give way to dilation: what is behind, and the limit."""
+
+    limit: int
+    stride: int = 1
+    dilation: int = 1
+
+    def step(self, stride: int) -> tuple[int, Reach]:
+        """The stride that is left of `stride`, and the reach behind it."""
+        if self.stride * stride <= self.limit:
+            return stride, self._replace(stride=self.stride * stride)
+        return 1, self._replace(dilation=self.dilation * stride)
+
+
 class Block(ABC):
     """A row, or a part of a row, of a network's table."""
 
     kinds: ClassVar[dict[str, type[Block]]] = {}
+    composite: ClassVar[bool] = False  # whether a table prints it in brackets, with a count of its repeats
+    a_map: ClassVar[bool] = True  # whether what it puts out is a map of features of its own
 
     def __init_subclass__(cls) -> None:
         Block.kinds[cls.__name__] = cls
@@ -64,8 +101,30 @@ class Block(ABC):
         return width
 
     def reduction(self) -> int:
-        """The factor by which the block shrinks height and width."""
+        """The factor by which the block shrinks height and width: the product of its strides."""
         return 1
+
+    def overwritable(self) -> bool:
+        """Whether what it puts out may be overwritten by what comes behind: new, and not needed by its own backward."""
+        return True
+
+    def size(self, size: Size) -> Size:
+        """Height and width of the map behind a map of `size`, exactly. Raises `DoesNotFitError`."""
+        return size
+
+    def dilated(self, reach: Reach) -> tuple[Block, Reach]:
+        """The block with dilation in place of the strides that go beyond `reach.limit`, and the reach behind it."""
+        stride, behind = reach.step(self.reduction())
+        if stride != self.reduction():
+            raise DoesNotFitError(f"{self.text()} has no dilated form")
+        return self, behind
+
+    def map(self, change: Callable[[Block], Block | None]) -> Block | None:
+        """The block with `change` applied to every block in it and then to itself; None leaves a row out."""
+        clone = copy.copy(self)
+        for f in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(clone, f.name, _mapped(getattr(self, f.name), change))
+        return change(clone)
 
     @abstractmethod
     def text(self) -> str:
@@ -91,10 +150,27 @@ def block_from_json(data: dict[str, Any]) -> Block:
     kind = Block.kinds.get(str(data.get("block")))
     if kind is None:
         raise InputError(f"There is no block of kind '{data.get('block')}'; known: {', '.join(sorted(Block.kinds))}.")
+    if kind.__name__ == "Dense" and "width" in data:  # what version 0.1 called a fully connected layer
+        kind = Block.kinds["Linear"]
     try:
         return kind.from_json(data)
     except TypeError as error:
         raise InputError(f"This is not a {kind.__name__}: {data}. {error}") from None
+
+
+def _mapped(value: Any, change: Callable[[Block], Block | None]) -> Any:
+    if isinstance(value, Block):
+        return value.map(change)
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):  # the named rows of a join
+        return tuple(new for new in (_mapped_row(row, change) for row in value) if new is not None)
+    return value
+
+
+def _mapped_row(row: Any, change: Callable[[Block], Block | None]) -> Any:
+    if len(row) == 2 and isinstance(row[1], Block):
+        block = row[1].map(change)
+        return None if block is None else (row[0], block)
+    return row
 
 
 def _to_json(value: object) -> object:

@@ -1,42 +1,50 @@
-"""The joins of a table: in sequence (`Chain`) and by addition (`Residual`)."""
+"""Joins of a table: in sequence (`Chain`) and by concatenation (`Branches`, `Dense`)."""
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from convista.blocks.base import Block, block_from_json
-from convista.blocks.words import Act, Conv
+from convista.blocks.base import Block, DoesNotFitError, Reach, Size, block_from_json
+from convista.blocks.running import Sequence
+from convista.blocks.words import overwrite_input
 from convista.errors import InputError
 
-__all__ = ["Add", "Chain", "Residual", "SubsampleAndPad", "stage"]
+__all__ = ["Branches", "Chain", "Concat", "Dense", "stage"]
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Chain(Block):
     """Named blocks in sequence; rows that are None are left out.
 
+    >>> from convista.blocks import Conv
     >>> Chain(conv1=Conv(6, 5), conv2=Conv(16, 5)).out(1)
     16
     """
 
+    composite: ClassVar[bool] = True
     rows: tuple[tuple[str, Block], ...]
 
     def __init__(self, **rows: Block | None):
         object.__setattr__(self, "rows", tuple((name, row) for name, row in rows.items() if row is not None))
 
-    def __call__(self, width: int) -> nn.Sequential:
+    def __call__(self, width: int) -> nn.Module:
         modules: OrderedDict[str, nn.Module] = OrderedDict()
+        owned = False  # what comes in may be needed elsewhere; what a row has made is ours alone
         for name, block in self.rows:
             modules[name], width = block(width), block.out(width)
-        return nn.Sequential(modules)
+            if owned:
+                overwrite_input(modules[name])
+            owned = block.overwritable()
+        return Sequence(modules)
 
     def out(self, width: int) -> int:
         for _, block in self.rows:
@@ -46,19 +54,41 @@ class Chain(Block):
     def reduction(self) -> int:
         return prod(block.reduction() for _, block in self.rows)
 
+    def size(self, size: Size) -> Size:
+        for name, block in self.rows:
+            size = _size_within(name, block, size)
+        return size
+
+    def dilated(self, reach: Reach) -> tuple[Block, Reach]:
+        rows = []
+        for name, block in self.rows:
+            try:
+                block, reach = block.dilated(reach)
+            except DoesNotFitError as error:
+                raise error.within(name) from None
+            rows.append((name, block))
+        return self._with(tuple(rows)), reach
+
+    def _with(self, rows: tuple[tuple[str, Block], ...]) -> Chain:
+        clone = copy.copy(self)
+        object.__setattr__(clone, "rows", rows)
+        return clone
+
+    def overwritable(self) -> bool:
+        return bool(self.rows) and self.rows[-1][1].overwritable()
+
     def text(self) -> str:
-        rows = ((block.text(), isinstance(block, Chain | Residual)) for _, block in self.rows)
+        rows = ((block.text(), block.composite) for _, block in self.rows)
         runs = ((text, composite, sum(1 for _ in run)) for (text, composite), run in groupby(rows))
         return "; ".join(
-            f"[{text.strip('[]')}] x {n}" if composite and n > 1 else "; ".join([text] * n)
-            for text, composite, n in runs
+            f"[{_bare(text)}] x {n}" if composite and n > 1 else "; ".join([text] * n) for text, composite, n in runs
         )
 
     def __repr__(self) -> str:
-        return f"Chain({', '.join(f'{name}={block!r}' for name, block in self.rows)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={block!r}' for name, block in self.rows)})"
 
     def to_json(self) -> dict[str, Any]:
-        return {"block": "Chain", "rows": {name: block.to_json() for name, block in self.rows}}
+        return {"block": type(self).__name__, "rows": {name: block.to_json() for name, block in self.rows}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Chain:
@@ -70,86 +100,130 @@ def stage(repeats: int, block: Callable[[int, int], Block], width: int, stride: 
     return Chain(**{f"block{i + 1}": block(width, stride if i == 0 else 1) for i in range(repeats)})
 
 
-class Add(nn.Module):
-    """The sum of two maps, as a module of its own so that it has a name and can be looked at."""
+def _bare(text: str) -> str:
+    """The text without the brackets around the whole of it, if there are any."""
+    depth = 0
+    for i, letter in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if depth == 0:
+            return text[1:-1] if i == len(text) - 1 and i else text
+    return text
 
-    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        """Two maps (N, C, H, W) -> (N, C, H, W)."""
-        return x + shortcut
+
+def _size_within(name: str, block: Block, size: Size) -> Size:
+    try:
+        return block.size(size)
+    except DoesNotFitError as error:
+        raise error.within(name) from None
 
 
-class SubsampleAndPad(nn.Module):
-    """Option A of He et al. 2015, section 3.3: every `stride`-th position, the new channels zero on both sides.
+class Concat(nn.Module):
+    """Maps side by side, channel after channel, as a module of its own so that it has a name and can be looked at."""
 
-    (N, C, H, W) -> (N, C + before + after, H / stride, W / stride), without a parameter.
-    """
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Maps (N, C_i, H, W) -> (N, sum of C_i, H, W)."""
+        return torch.cat(maps, 1)
 
-    def __init__(self, stride: int, extra: int):
+
+class Concatenation(nn.Module):
+    """What `Branches` builds: each branch under its name, and `concat`."""
+
+    def __init__(self, branches: OrderedDict[str, nn.Module]):
         super().__init__()
-        self.stride, self.before, self.after = stride, extra // 2, extra - extra // 2
+        self.branches = tuple(branches)
+        for name, branch in branches.items():
+            self.add_module(name, branch)
+        self.concat = Concat()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C + before + after, H / stride, W / stride)."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+        """(N, C, H, W) -> (N, C', H', W')."""
+        return self.concat(*(self._modules[name](x) for name in self.branches))  # type: ignore[misc,no-any-return]
 
 
-class ResidualSum(nn.Module):
-    """What `Residual` builds: the body's children, `shortcut`, `add`, and `act` where there is one."""
+@dataclass(frozen=True, init=False, repr=False)
+class Branches(Chain):
+    """Named blocks side by side, their maps concatenated (Szegedy et al. 2014, figure 2); None rows are left out.
 
-    def __init__(self, body: nn.Sequential, shortcut: nn.Module, act: nn.Module | None):
+    >>> from convista.blocks import Conv
+    >>> Branches(a=Conv(8, 1), b=Conv(16, 3)).out(3)
+    24
+    """
+
+    def __call__(self, width: int) -> nn.Module:
+        if any(name in ("concat", "branches") for name, _ in self.rows):
+            raise InputError("A branch cannot be named 'concat' or 'branches': these names are the join's own.")
+        return Concatenation(OrderedDict((name, block(width)) for name, block in self.rows))
+
+    def out(self, width: int) -> int:
+        return sum(block.out(width) for _, block in self.rows)
+
+    def reduction(self) -> int:
+        return max(block.reduction() for _, block in self.rows)
+
+    def size(self, size: Size) -> Size:
+        sizes = {name: _size_within(name, block, size) for name, block in self.rows}
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{name} {h}x{w}" for name, (h, w) in sizes.items())
+            raise DoesNotFitError(f"the branches make maps of different sizes ({said})")
+        return next(iter(sizes.values()))
+
+    def dilated(self, reach: Reach) -> tuple[Block, Reach]:
+        made = [(name, *block.dilated(reach)) for name, block in self.rows]
+        return self._with(tuple((name, block) for name, block, _ in made)), made[0][2]
+
+    def overwritable(self) -> bool:
+        return True
+
+    def text(self) -> str:
+        return " | ".join(block.text() for _, block in self.rows)
+
+
+class Growth(nn.Module):
+    """What `Dense` builds: the body's children, and `concat`."""
+
+    def __init__(self, body: nn.Module):
         super().__init__()
         self.path = tuple(name for name, _ in body.named_children())
         for name, child in body.named_children():
             self.add_module(name, child)
-        self.shortcut, self.add, self.act = shortcut, Add(), act
+        self.concat = Concat()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H', W')."""
+        """(N, C, H, W) -> (N, C + growth, H, W)."""
         y = x
         for name in self.path:
             y = self._modules[name](y)  # type: ignore[misc]
-        y = self.add(y, self.shortcut(x))
-        return y if self.act is None else self.act(y)  # type: ignore[no-any-return]
+        return self.concat(x, y)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
-class Residual(Block):
-    """`act(body(x) + shortcut(x))` (He et al. 2015, equations 1 and 2). (N, C, H, W) -> (N, C', H', W').
+class Dense(Block):
+    """The input, and behind it what the body makes of it (Huang et al. 2016, equation 2).
 
-    The shortcut is the identity where the shapes allow it. Where they do not, `shortcut` decides: `"project"` is a
-    1x1 convolution (option B), `"pad"` subsamples and pads with zeros (option A), `"none"` leaves body and no sum.
+    (N, C, H, W) -> (N, C + growth, H, W).
+
+    >>> from convista.blocks import Conv
+    >>> Dense(Chain(conv=Conv(12, 3))).out(16)
+    28
     """
 
+    composite: ClassVar[bool] = True
     body: Chain
-    shortcut: str = "project"
-    act: str | None = "relu"
 
     def __call__(self, width: int) -> nn.Module:
-        taken = {"shortcut", "add", "act", "path"} & {name for name, _ in self.body.rows}
-        if taken:
-            raise InputError(f"A residual body cannot have a row named '{min(taken)}': that name is the join's own.")
-        body, act = self.body(width), Act(self.act)(self.out(width)) if self.act else None
-        if self.out(width) == width and self.reduction() == 1:
-            return ResidualSum(body, nn.Identity(), act)
-        if self.shortcut == "none":
-            if act is not None:
-                body.add_module("act", act)
-            return body
-        return ResidualSum(body, self._shortcut(width), act)
-
-    def _shortcut(self, width: int) -> nn.Module:
-        out, stride = self.out(width), self.reduction()
-        if self.shortcut == "project":
-            return Conv(out, 1, stride, act=None)(width)
-        if self.shortcut == "pad" and out >= width:
-            return SubsampleAndPad(stride, out - width)
-        raise InputError(f"A shortcut '{self.shortcut}' cannot lead from {width} to {out} channels; use 'project'.")
+        return Growth(self.body(width))
 
     def out(self, width: int) -> int:
-        return self.body.out(width)
+        return width + self.body.out(width)
 
-    def reduction(self) -> int:
-        return self.body.reduction()
+    def size(self, size: Size) -> Size:
+        if self.body.size(size) != size:
+            raise DoesNotFitError("the body of a dense connection must keep the size of its map")
+        return size
+
+    def dilated(self, reach: Reach) -> tuple[Block, Reach]:
+        body, reach = self.body.dilated(reach)
+        return replace(self, body=body), reach  # type: ignore[arg-type]
 
     def text(self) -> str:
         return f"[{self.body.text()}]"

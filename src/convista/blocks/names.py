@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from convista.errors import UnknownNameError
 
-__all__ = ["LayerShape", "layers", "shapes"]
+__all__ = ["LayerShape", "capture", "layers", "shapes"]
 
 
 def layers(net: nn.Module, pattern: str = "*") -> dict[str, nn.Module]:
@@ -27,6 +29,35 @@ def layers(net: nn.Module, pattern: str = "*") -> dict[str, nn.Module]:
     if not found:
         raise UnknownNameError("layer", pattern, named)
     return found
+
+
+Key = TypeVar("Key")
+
+
+def capture(net: nn.Module, x: Tensor, wanted: Mapping[Key, str]) -> dict[Key, Tensor]:
+    """What the layers named in `wanted` put out while `net(x)` runs, under the keys of `wanted`.
+
+    Maps are copied before a later layer can overwrite them. Raises `UnknownNameError` for an unknown layer.
+    """
+    named = {name: module for name, module in net.named_modules() if name}
+    for name in wanted.values():
+        if name not in named:
+            raise UnknownNameError("layer", name, named)
+    seen: dict[str, Tensor] = {}
+
+    def note(name: str, out: Tensor) -> None:
+        seen[name] = out.clone()
+
+    hooks = [
+        named[name].register_forward_hook(lambda _, __, out, name=name: note(name, out))
+        for name in set(wanted.values())
+    ]
+    try:
+        net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {key: seen[name] for key, name in wanted.items()}
 
 
 @dataclass(frozen=True)

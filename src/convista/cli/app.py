@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from convista.cli.options import recipe_options
+from convista.catalogue import Wanted, find
+from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
 
@@ -136,24 +137,38 @@ def _eval(
 
 
 @app.command("models")
-def _models(json: Json = False) -> None:
-    """List the networks with their price."""
-    from convista.models import NETWORKS
-    from convista.pricing import price
+@options_of(Wanted)
+def _models(
+    name: Annotated[str | None, typer.Argument(help="Show this network's card and table.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw accuracy against MACs.")] = None,
+    keras_table: Annotated[
+        bool, typer.Option("--keras-table", help="The table of the Keras documentation, counted on our networks.")
+    ] = False,
+    json: Json = False,
+    **wanted: Any,
+) -> None:
+    """List the networks, or those within bounds, with their price and published accuracy; or show one."""
+    from convista.cli import networks
 
-    rows = []
-    for card in NETWORKS.values():
-        cost = price(card.spec())
-        rows.append({
-            "name": card.name, "family": card.family, "year": card.paper.year,
-            "params": cost.params, "macs": cost.macs, "image": card.image,
-        })  # fmt: skip
-    if json:
-        _put(rows)
+    bounds = {word: value for word, value in wanted.items() if value is not None}
+    if (name is not None) + keras_table + bool(bounds or plot) > 1:
+        raise InputError("A network's card, the Keras table and bounds on the list were asked for; give one of them.")
+    if name is not None:
+        _put(networks.card_json(name)) if json else print(networks.card_text(name))
         return
-    print(f"{'name':<16}{'family':<14}{'year':>4}{'parameters':>14}{'MACs':>17}{'image':>7}")
-    for r in rows:
-        print(f"{r['name']:<16}{r['family']:<14}{r['year']}{r['params']:>14,}{r['macs']:>17,}{r['image']:>7}")
+    if keras_table:
+        _put(networks.keras_rows()) if json else print(networks.keras_text())
+        return
+    if plot is not None:
+        networks.check_plot(plot)
+    found = find(**bounds)
+    if plot is not None:
+        networks.write_plot(plot, found, wanted["family"])
+    if json:
+        _put([asdict(row) for row in found])
+    else:
+        print(networks.listing(found))
+        print(networks.NOTE, file=sys.stderr)
 
 
 @app.command("report")

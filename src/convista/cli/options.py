@@ -1,4 +1,4 @@
-"""One option of `convista train` for each word of the recipe, so that a word is written down once."""
+"""One option of a command for each word of a record, so that a word is written down once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ import typer
 
 from convista.records import Recipe
 
-__all__ = ["recipe_options"]
+__all__ = ["options_of", "recipe_options"]
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces the `**recipe` of a command by the recipe's words, with their defaults and help."""
+    """Replaces the `**recipe` of a command by the recipe's words, and one more, with their defaults and help."""
+    seconds = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
+    return options_of(Recipe, _parameter("checkpoint_seconds", float, 30.0, seconds))(command)
+
+
+def options_of(record: type, *more: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replaces the `**words` of a command by the fields of a dataclass, whose metadata hold `help` and `choices`."""
+    return lambda command: _with_words(command, record, more)
+
+
+def _with_words(command: Callable[..., None], record: type, more: tuple[inspect.Parameter, ...]) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
     own = [
         p.replace(annotation=hints[p.name])
         for p in inspect.signature(command).parameters.values()
         if p.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    types = get_type_hints(Recipe)
-    words = [_parameter(f.name, types[f.name], f.default, f.metadata) for f in fields(Recipe)]
-    seconds = {"help": "Seconds between two checkpoints within an epoch.", "least": 0, "choices": ()}
-    words.append(_parameter("checkpoint_seconds", float, 30.0, seconds))
+    types = get_type_hints(record)
+    words = [*(_parameter(f.name, types[f.name], f.default, f.metadata) for f in fields(record)), *more]
     first, rest = own[:1], own[1:]
 
     def wrapper(**given: Any) -> None:

@@ -11,7 +11,7 @@ from convista.data.batches import (
     train_view,
 )
 from convista.data.cache import PixelCache, user_cache
-from convista.data.decode import BadPictureError, Decoded, decode, squared
+from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
 from convista.data.pictures import (
     Pictures,
@@ -57,5 +57,6 @@ __all__ = [
     "steps_in_epoch",
     "stored_side",
     "train_view",
+    "upright",
     "user_cache",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["BadPictureError", "Decoded", "decode", "picture_size", "squared"]
+__all__ = ["BadPictureError", "Decoded", "decode", "picture_size", "squared", "upright"]
 
 Pixels = NDArray[np.uint8]
 SMALLEST_SIDE = 4  # pixels; less is a tracking dot or a mistake, not a picture
@@ -38,24 +38,33 @@ def decode(data: bytes, side: int, channels: int) -> Decoded:
 
 def squared(image: Image.Image, side: int, channels: int) -> Decoded:
     """`decode` for a picture that Pillow has opened already."""
+    notes: list[str] = []
+    flat = _flat(image, side, notes)
+    return Decoded(_square(flat.convert("L" if channels == 1 else "RGB"), side, channels), tuple(notes))
+
+
+def upright(picture: bytes | Image.Image) -> Image.Image:
+    """The whole picture, upright, in 8 bits and without transparency. Raises `BadPictureError`."""
+    return _flat(_open(picture) if isinstance(picture, bytes) else picture, None, [])
+
+
+def _flat(image: Image.Image, side: int | None, notes: list[str]) -> Image.Image:
+    """The picture upright and in 8 bits, decoded no larger than `side` needs; `notes` takes what was done to it."""
     if min(image.size) < SMALLEST_SIDE:
         raise BadPictureError(f"too small ({image.width}x{image.height} pixels; at least {SMALLEST_SIDE} a side)")
-    notes: list[str] = []
     try:
         if getattr(image, "n_frames", 1) > 1:
             notes.append(f"{image.format} animation: first frame used")
         width, height = image.size
-        if min(width, height) >= 2 * side:
+        if side is not None and min(width, height) >= 2 * side:
             scale = side / min(width, height)
             image.draft(None, (round(width * scale), round(height * scale)))
         image.load()
-        upright = _upright(image, notes)
-        flat = _eight_bit(upright, notes)
+        return _eight_bit(_upright(image, notes), notes)
     except (BadPictureError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError, …
         raise BadPictureError(f"truncated or damaged ({error})") from None
-    return Decoded(_square(flat.convert("L" if channels == 1 else "RGB"), side, channels), tuple(notes))
 
 
 def picture_size(data: bytes) -> tuple[int, int]:

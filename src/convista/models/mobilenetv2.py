@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from convista.blocks import IN, Chain, Conv, Head, Residual
-from convista.models.cards import Card, Paper, register
+from convista.models.cards import IMAGENET, TENSORFLOW, Card, Paper, register
+from convista.models.scaling import wider
 
 __all__ = ["inverted", "mobilenet_v2"]
 
@@ -42,21 +43,21 @@ def inverted(width: int, stride: int = 1, expand: int = 6) -> Residual:
     )
 
 
-def mobilenet_v2(classes: int = 1000) -> Chain:
-    """Table 2. (N, 3, 224, 224) -> (N, classes)."""
+def mobilenet_v2(alpha: float = 1.0, classes: int = 1000) -> Chain:
+    """Table 2, `alpha` times as wide. (N, 3, 224, 224) -> (N, classes)."""
     bottlenecks = {
-        f"bottleneck{i + 1}": Chain(**{f"block{j + 1}": inverted(c, s if j == 0 else 1, t) for j in range(n)})
+        f"bottleneck{i + 1}": Chain(
+            **{f"block{j + 1}": inverted(wider(c, alpha), s if j == 0 else 1, t) for j in range(n)}
+        )
         for i, (t, c, n, s) in enumerate(TABLE_2)
     }
-    return Chain(conv1=conv(32, 3, 2), **bottlenecks, conv9=conv(1280, 1), head=Head(classes, dropout=0.2))
+    last = conv(max(1280, wider(1280, alpha)), 1)
+    return Chain(conv1=conv(wider(32, alpha), 3, 2), **bottlenecks, conv9=last, head=Head(classes, dropout=0.2))
 
 
-register(
-    Card(
-        "mobilenet_v2",
-        "mobilenet_v2",
-        PAPER,
-        mobilenet_v2,
-        departures="Padding is symmetric, as in torchvision; the authors' TensorFlow code pads asymmetrically.",
-    )
-)
+DEPARTURES = "Padding is symmetric, as in torchvision; the authors' TensorFlow code pads more at the end."
+WIDTHS = {"": 1.0, "_035": 0.35, "_050": 0.5, "_075": 0.75, "_130": 1.3, "_140": 1.4}
+for suffix, alpha in WIDTHS.items():
+    maker = partial(mobilenet_v2, alpha)
+    pixels = TENSORFLOW if suffix else IMAGENET  # as TF-slim, and for width 1 torchvision, trained them
+    register(Card(f"mobilenet_v2{suffix}", "mobilenet_v2", PAPER, maker, departures=DEPARTURES, pixels=pixels))

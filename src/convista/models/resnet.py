@@ -1,4 +1,4 @@
-"""ResNet (He, Zhang, Ren, Sun 2015): table 1 for ImageNet, section 4.2 for CIFAR-10."""
+"""ResNet (He, Zhang, Ren, Sun 2015), table 1."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from convista.blocks import Block, Chain, Conv, Head, Pool, Residual, stage
-from convista.models.cards import Card, Paper, register
+from convista.models.cards import CAFFE, IMAGENET, Card, Paper, register
 
-__all__ = ["basic", "bottleneck", "option_a", "plain", "resnet", "resnet_cifar"]
+__all__ = ["basic", "bottleneck", "bottleneck_v1", "resnet"]
 
 Maker = Callable[[int, int], Block]
 PAPER = Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "arXiv:1512.03385")
-
-
-def plain(width: int, stride: int = 1) -> Chain:
-    """3x3, 3x3: two layers of the plain network, without a shortcut (figure 3, middle)."""
-    return Chain(conv1=Conv(width, 3, stride), conv2=Conv(width, 3))
 
 
 def basic(width: int, stride: int = 1, shortcut: str = "project") -> Residual:
@@ -24,14 +19,15 @@ def basic(width: int, stride: int = 1, shortcut: str = "project") -> Residual:
     return Residual(Chain(conv1=Conv(width, 3, stride), conv2=Conv(width, 3, act=None)), shortcut)
 
 
-def option_a(width: int, stride: int = 1) -> Residual:
-    """`basic` with a shortcut that has no parameters: section 4.2 uses option A throughout."""
-    return basic(width, stride, "pad")
-
-
-def bottleneck(width: int, stride: int = 1) -> Residual:
+def bottleneck(width: int, stride: int = 1, groups: int = 1, inner: int | None = None) -> Residual:
     """1x1 down, 3x3, 1x1 up to 4 * width (figure 5, right). The stride sits on the 3x3: v1.5."""
-    return Residual(Chain(reduce=Conv(width, 1), conv=Conv(width, 3, stride), expand=Conv(4 * width, 1, act=None)))
+    conv = Conv(inner or width, 3, stride, groups)
+    return Residual(Chain(reduce=Conv(inner or width, 1), conv=conv, expand=Conv(4 * width, 1, act=None)))
+
+
+def bottleneck_v1(width: int, stride: int = 1) -> Residual:
+    """`bottleneck` as printed: the stride sits on the first 1x1."""
+    return Residual(Chain(reduce=Conv(width, 1, stride), conv=Conv(width, 3), expand=Conv(4 * width, 1, act=None)))
 
 
 def resnet(block: Maker, depths: tuple[int, int, int, int], classes: int = 1000) -> Chain:
@@ -48,33 +44,18 @@ def resnet(block: Maker, depths: tuple[int, int, int, int], classes: int = 1000)
     )
 
 
-def resnet_cifar(block: Maker, depth: int, classes: int = 10) -> Chain:
-    """Section 4.2: 6n + 2 layers on 32 x 32 pictures. (N, 3, 32, 32) -> (N, classes)."""
-    n = (depth - 2) // 6
-    return Chain(
-        conv1=Conv(16, 3),  # 32 x 32
-        conv2_x=stage(n, block, 16),  # 32
-        conv3_x=stage(n, block, 32, 2),  # 16
-        conv4_x=stage(n, block, 64, 2),  # 8
-        head=Head(classes),
-    )
-
-
 OPTION_B = "Where the width grows the shortcut is a projection (option B), as in torchvision and timm."
 V1_5 = "The stride of a bottleneck sits on its 3x3, not on its first 1x1 (v1.5), as in torchvision and timm."
-IMAGENET: dict[str, tuple[Maker, tuple[int, int, int, int], str]] = {
+DEPTHS: dict[str, tuple[Maker, tuple[int, int, int, int], str]] = {
     "resnet18": (basic, (2, 2, 2, 2), OPTION_B),
     "resnet34": (basic, (3, 4, 6, 3), OPTION_B),
     "resnet50": (bottleneck, (3, 4, 6, 3), V1_5),
     "resnet101": (bottleneck, (3, 4, 23, 3), V1_5),
     "resnet152": (bottleneck, (3, 8, 36, 3), V1_5),
+    "resnet50_v1": (bottleneck_v1, (3, 4, 6, 3), ""),
+    "resnet101_v1": (bottleneck_v1, (3, 4, 23, 3), ""),
+    "resnet152_v1": (bottleneck_v1, (3, 8, 36, 3), ""),
 }
-CIFAR: dict[str, tuple[Maker, int]] = {
-    **{f"resnet{depth}": (option_a, depth) for depth in (20, 32, 44, 56, 110)},
-    **{f"resnet{depth}_plain": (plain, depth) for depth in (20, 56, 110)},
-}
-
-for name, (block, depths, departures) in IMAGENET.items():
-    register(Card(name, "resnet", PAPER, partial(resnet, block, depths), departures=departures))
-for name, (block, depth) in CIFAR.items():
-    register(Card(name, "resnet_cifar", PAPER, partial(resnet_cifar, block, depth), image=32, classes=10))
+for name, (block, depths, departures) in DEPTHS.items():
+    pixels = CAFFE if name.endswith("_v1") else IMAGENET
+    register(Card(name, "resnet", PAPER, partial(resnet, block, depths), departures=departures, pixels=pixels))

@@ -7,32 +7,36 @@ from math import prod
 from torch import nn
 
 from convista.blocks import LayerShape, Spec
+from convista.models import spec as spec_of
 from convista.records import Cost, CostRow
 
 __all__ = ["price"]
 
 
-def price(spec: Spec) -> Cost:
-    """The price of a network for one picture, found on the meta device.
+def price(spec: Spec | str) -> Cost:
+    """The price of a network, or of the one of that name, for one picture; found on the meta device.
 
     >>> from convista.models import spec
     >>> cost = price(spec("resnet18"))
     >>> cost.params, cost.macs
     (11689512, 1814073344)
     """
+    if isinstance(spec, str):
+        spec = spec_of(spec)
     net = spec.layers[-1].module
     shapes = {layer.name: layer.shape_out for layer in spec.layers}
     rows = tuple(
         CostRow(
             name=name,
-            layers=block.text(),
-            shape=shapes[name],
+            layers=text,
+            shape=shapes.get(name, ()),
             params=sum(p.numel() for p in net.get_submodule(name).parameters()),
             macs=sum(_macs(layer) for layer in spec.layers if layer.name.split(".")[0] == name),
         )
-        for name, block in spec.table.rows
+        for name, text in spec.rows
     )
-    return Cost(spec.name, spec.image, sum(row.params for row in rows), sum(row.macs for row in rows), rows)
+    params = sum(p.numel() for p in net.parameters())
+    return Cost(spec.name, spec.image, params, sum(_macs(layer) for layer in spec.layers), rows)
 
 
 def _macs(layer: LayerShape) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["curves", "filter_sheet", "heat_map", "png"]
+__all__ = ["curves", "filter_sheet", "heat_map", "png", "ticks"]
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of the drawing
 
@@ -19,8 +19,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of 
 def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
     """Named lines over epochs 1, 2, …, as SVG; the classes `line-NAME` carry the colours. `unit` names the y axis."""
     values = [v for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
-    ticks = _ticks(min(values), max(values))
-    low, high, epochs = ticks[0], ticks[-1], max(len(line) for line in lines.values())
+    marks = ticks(min(values), max(values))
+    low, high, epochs = marks[0], marks[-1], max(len(line) for line in lines.values())
 
     def x(epoch: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * ((epoch - 1) / (epochs - 1) if epochs > 1 else 0.5)
@@ -31,7 +31,7 @@ def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
     parts = [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
         f'<text class="tick" x="{LEFT - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
-        for t in ticks
+        for t in marks
     ]
     parts += [
         f'<text class="tick" x="{x(e):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{e}</text>'
@@ -48,8 +48,12 @@ def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that enclose low..high."""
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that enclose low..high, `about` so many.
+
+    >>> ticks(71.3, 78.2)
+    [70, 72, 74, 76, 78, 80]
+    """
     span = max(high - low, 1e-9 + 1e-3 * abs(high))
     raw = span / about
     size = 10 ** math.floor(math.log10(raw))

@@ -39,7 +39,7 @@ from convista.data import (
 )
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
 from convista.files import make_folder, shown, storage_error, write_atomically
-from convista.models import NETWORKS, spec
+from convista.models import spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run, pick_device
 from convista.training import (
@@ -75,7 +75,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
-    NETWORKS[recipe.model]
+    spec(recipe.model)
     device = pick_device(place.device)
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
@@ -86,7 +86,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         recipe, table, stored = _decide(recipe, source, device)
         prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
         _refuse_if_strict(prepared, place.strict)
-        table = spec(recipe.model, len(prepared.labels), recipe.channels, recipe.image)
+        table = _table(recipe, len(prepared.labels), console if world.first else None)
         view = _view(recipe, table, stored, prepared)
         recipe = recipe.with_(flip=view.flip)
         _check_room(out, table)
@@ -143,8 +143,8 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
 
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
     """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
-    card = NETWORKS[recipe.model]
-    image, channels = recipe.image or card.image, recipe.channels or card.channels
+    own = spec(recipe.model)
+    image, channels = recipe.image or own.image, recipe.channels or own.channels
     if channels not in (1, 3):
         raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
     table = spec(recipe.model, None, channels, image)
@@ -154,6 +154,17 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
         precision=fast_precision(device) if recipe.precision == "auto" else recipe.precision,
     )
     return decided, table, stored_side(source, image)
+
+
+def _table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
+    """The network's table with its auxiliary heads, which help it to learn; without, where pictures are too small."""
+    table = spec(recipe.model, classes, recipe.channels, recipe.image)
+    try:
+        return spec(recipe.model, classes, recipe.channels, recipe.image, auxiliary=True)
+    except InputError as error:
+        if console:
+            console.say(f"Training without auxiliary heads: {error}")
+        return table
 
 
 def fast_precision(device: torch.device) -> str:

@@ -38,7 +38,7 @@ from convista.data import (
 from convista.data.source import FolderSource
 from convista.errors import DataError, RunError
 from convista.files import write_atomically
-from convista.models import load_weights
+from convista.models import load_weights, read_spec
 from convista.pricing import price
 from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
 from convista.training import logits_of, score, softmax
@@ -133,7 +133,7 @@ class Run:
     @property
     def spec(self) -> Spec:
         """The network's table."""
-        return Spec.from_json((self.path / "spec.json").read_text())
+        return read_spec((self.path / "spec.json").read_text())
 
     @property
     def cost(self) -> Cost:

@@ -21,7 +21,7 @@ from convista.data import Normalise, Pictures, global_batches, steps_in_epoch, t
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
-from convista.records import Epoch, Recipe, View
+from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
@@ -103,6 +103,10 @@ class Training:
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.world.size > 1:
             share_statistics(self.net)
+        if hasattr(self.net, "preprocessing"):  # it travels with the weights
+            view = self.view
+            setattr(self.net, "preprocessing", Preprocessing(view.image, view.stored, view.mean, view.std))  # noqa: B010
+        self.auxiliary: dict[str, float] = getattr(getattr(self.net, "spec", None), "auxiliary", {})
         self.optimizer = make_optimizer(self.net, self.recipe)
         self.undo = Undo(self.net, self.optimizer)
         self.normalise = Normalise.of(self.view, self.device)
@@ -143,11 +147,16 @@ class Training:
         targets = targets.to(self.device)
         net.train()
         with self.arithmetic():
-            logits = net(self.normalise(pictures.to(self.device)))
-        loss = self._loss(logits, targets, len(indices))
+            x = self.normalise(pictures.to(self.device))
+            answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
+        losses = {name: self._loss(logits, targets, len(indices)) for name, logits in answers.items()}
+        *_, (last, logits) = answers.items()
+        loss = losses[last] + sum(weight * losses[name] for name, weight in self.auxiliary.items())
         loss.backward()  # type: ignore[no-untyped-call]
         norm = self._clip()
-        total, hits = self.world.total(loss.item() / self.world.size, float((logits.argmax(1) == targets).sum()))
+        total, hits = self.world.total(
+            losses[last].item() / self.world.size, float((logits.argmax(1) == targets).sum())
+        )
         if math.isfinite(total) and math.isfinite(norm):
             self.optimizer.step()
             self.undo.accept()

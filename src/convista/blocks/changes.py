@@ -1,0 +1,123 @@
+"""Changes to a whole table: dilation for stride, "same" padding, stochastic depth, without auxiliary heads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from convista.blocks.auxiliary import Auxiliary
+from convista.blocks.base import Block, DoesNotFitError, Reach
+from convista.blocks.cells import Cell
+from convista.blocks.joins import Chain
+from convista.blocks.pools import Pool
+from convista.blocks.residual import Residual
+from convista.blocks.words import Conv, Norm
+from convista.errors import InputError
+
+__all__ = ["auxiliary_heads", "dilate", "pad_same", "padding_of", "set_norm", "stochastic_depth", "without_auxiliary"]
+
+
+def dilate(table: Chain, output_stride: int) -> Chain:
+    """The table with its last strides replaced by dilation, so that its maps shrink by `output_stride` only.
+
+    Every unit sees the same pixels as before (Chen et al. 2016, DeepLab, section 3.1), and the weights are the same.
+    With TensorFlow's padding that holds where maps are odd; on even ones it shifts by a pixel.
+    Raises `InputError` where there is nothing to dilate or a row has no dilated form.
+    """
+    if output_stride not in (1, 2, 4, 8, 16, 32):
+        raise InputError(f"output_stride={output_stride} was given; expected a power of two, 8 or 16 mostly.")
+    if table.reduction() <= output_stride:
+        raise InputError(
+            f"output_stride={output_stride} was given, but the network only shrinks by {table.reduction()}: "
+            "there is no stride to replace by dilation."
+        )
+    try:
+        return table.dilated(Reach(output_stride))[0]  # type: ignore[return-value]
+    except DoesNotFitError as error:
+        raise InputError(f"output_stride={output_stride} cannot be had: {error}.") from None
+
+
+def pad_same(table: Chain, zeros: bool = False) -> Chain:
+    """The table with TensorFlow's "same" padding wherever padding is not given in pixels.
+
+    With `zeros` the padding of a cell's maximum counts as zero, as Keras has it.
+    """
+
+    def change(block: Block) -> Block:
+        overlaps = isinstance(block, Pool) and block.reduction() < block.kernel
+        if isinstance(block, Conv) and block.padding is None:
+            return replace(block, padding="same")
+        if isinstance(block, Pool) and overlaps and block.padding is None:
+            return replace(block, padding="same", count_padding=False)
+        if isinstance(block, Cell):
+            return replace(block, padding="zeros" if zeros else block.padding or "same")
+        return block
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def padding_of(table: Chain) -> str | None:
+    """`"zeros"` or `"same"` where all of the table is padded like that, as `pad_same` does it; None elsewhere."""
+    kinds: set[object] = set()
+
+    def note(block: Block) -> Block:
+        kinds.add(getattr(block, "padding", None))
+        return block
+
+    table.map(note)
+    return next((kind for kind in ("zeros", "same") if kind in kinds and pad_same(table) == table), None)
+
+
+def set_norm(table: Chain, eps: float, momentum: float | None) -> Chain:
+    """The table with every normalisation's `eps` as given, and its `momentum` where that is given."""
+
+    def change(block: Block) -> Block:
+        if not isinstance(block, Norm):
+            return block
+        return Norm(eps, block.momentum if momentum is None else momentum)
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def stochastic_depth(table: Chain, rate: float) -> Chain:
+    """The table whose l-th of L residual blocks is dropped with probability `rate * l / L` while training.
+
+    Huang et al. 2016b, equation 4; in NASNet's cells each operation is dropped (Zoph et al. 2017).
+    Raises `InputError` for a rate outside 0..1 and for a network without shortcuts.
+    """
+    if not 0 <= rate < 1:
+        raise InputError(f"stochastic_depth={rate} was given; it must be at least 0 and below 1.")
+    count = _count(table)
+    if not count:
+        raise InputError("stochastic_depth needs shortcuts around the blocks that it drops, and this network has none.")
+    seen = 0
+
+    def change(block: Block) -> Block:
+        nonlocal seen
+        if not isinstance(block, Residual | Cell):
+            return block
+        seen += 1
+        return replace(block, drop_path=rate * seen / count)
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def _count(table: Chain) -> int:
+    found: list[Block] = []
+
+    def note(block: Block) -> Block:
+        if isinstance(block, Residual | Cell):
+            found.append(block)
+        return block
+
+    table.map(note)
+    return len(found)
+
+
+def without_auxiliary(table: Chain) -> Chain:
+    """The table without its auxiliary heads."""
+    return table.map(lambda block: None if isinstance(block, Auxiliary) else block)  # type: ignore[return-value]
+
+
+def auxiliary_heads(table: Chain) -> dict[str, float]:
+    """The rows that are auxiliary heads, with the weight of their loss."""
+    return {name: block.weight for name, block in table.rows if isinstance(block, Auxiliary)}
