@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # as many workers as cores
 
 
 @pytest.fixture(autouse=True, scope="session")

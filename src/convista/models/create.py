@@ -151,12 +151,14 @@ def _classes_of(found: Weights, table: Spec) -> int | None:
     with torch.device("meta"):
         *_, head = layers_of(Net(table).state_dict()).values()
     inner = head["weight"].shape[1] if "weight" in head else 0
-    wide = [
-        layer["weight"].shape[0]
+    fitting = [
+        layer["weight"]
         for other, layer in layers_of(found.state).items()
         if "weight" in layer and layer["weight"][:1].numel() == inner and "bias" in layer
         if not other.lower().startswith("aux") and "running_mean" not in layer and layer["weight"].shape[0] != inner
     ]
+    dense = [weight for weight in fitting if weight.ndim == 2]  # before 1x1 convolutions, which may have biases too
+    wide = [len(weight) for weight in dense or fitting]
     return wide[-1] if len(set(wide)) == 1 else None
 
 
