@@ -13,8 +13,10 @@ __all__ = [
     "ClassScore",
     "Cost",
     "CostRow",
+    "CostStage",
     "Epoch",
     "Guess",
+    "Memory",
     "Prediction",
     "Predictions",
     "Preprocessing",
@@ -209,28 +211,95 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Cost:
-    """The price of a network for one picture of `image` pixels a side, in total and for each row of its table.
+    """The price of a network for one input of the shape `image`, without its batch: (C, H, W) for pictures.
 
-    `macs` counts multiply-accumulates of convolutions and linear layers (one multiply and one add each); biases,
-    normalisation, activation and pooling are not in it.
+    `macs` counts multiply-accumulates of convolutions, linear layers and matrix products (one multiplication and one
+    addition each); biases are not in it. `flops` is twice that. `other_flops` holds what comes besides, by kind:
+    normalisation, activation, pooling, elementwise, resampling. `activation_bytes_train` is what training keeps of one
+    picture for the backward pass, `peak_bytes_infer` weights and maps at the worst moment of inference on it.
+    `receptive_field` is the side in pixels of what a unit of the last spatial map, `last_map`, sees through its windows;
+    None where there is no such map. `uncounted` names the operations whose cost is not known.
     """
 
     model: str
-    image: int
+    image: tuple[int, ...]
     params: int
     macs: int
+    flops: int
+    other_flops: dict[str, int]
+    activation_bytes_train: int
+    peak_bytes_infer: int
+    receptive_field: int | None
+    last_map: str
+    uncounted: tuple[str, ...]
+    stages: tuple[CostStage, ...]
     rows: tuple[CostRow, ...]
+
+    def __str__(self) -> str:
+        head = ("stage", "output", "parameters", "MACs", "saved for backward")
+        body = [
+            (s.name, " x ".join(map(str, s.shape)), f"{s.params:,}", f"{s.macs:,}", f"{s.activation_bytes:,}")
+            for s in self.stages
+        ]
+        total = ("total", "", f"{self.params:,}", f"{self.macs:,}", f"{self.activation_bytes_train:,}")
+        widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+            for row in (head, *body, total)
+        ]
+        return "\n".join([f"{self.model}, one input of {' x '.join(map(str, self.image))}", *lines])
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """One row of a network's table: what it is, the shape it puts out, and its price."""
+    """One layer: its human name, its kind, the shape it puts out, and its own price.
+
+    `calls` says how often it ran. `receptive_field`, `stride` and `padding` are (height, width) in pixels, None where
+    a unit sees the whole picture at once; `sees_all` says that some way, such as a squeeze-excite, leads there.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    params: int
+    macs: int
+    other_flops: dict[str, int]
+    activation_bytes: int
+    calls: int
+    receptive_field: tuple[int, ...] | None
+    stride: tuple[float, ...] | None
+    padding: tuple[float, ...] | None
+    sees_all: bool
+
+
+@dataclass(frozen=True)
+class CostStage:
+    """A row of the network's table, or a child of a module that has none: what all its layers cost together."""
 
     name: str
     layers: str
     shape: tuple[int, ...]
     params: int
     macs: int
+    other_flops: dict[str, int]
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that `batch` pictures take. Training keeps weights, gradients, the optimizer's state and activations.
+
+    `peak_train` is the worst moment of a training step, `peak_infer` of an inference; both with the weights.
+    """
+
+    batch: int
+    optimizer: str
+    weights: int
+    gradients: int
+    optimizer_state: int
+    activations: int
+    peak_train: int
+    peak_infer: int
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""What a network costs, counted on its shapes before anything is computed."""
+"""What a network costs, worked out on its shapes before anything is computed."""
 
-from convista.pricing.count import price
+from convista.pricing.count import cost
+from convista.pricing.memory import largest_batch, memory
 
-__all__ = ["price"]
+__all__ = ["cost", "largest_batch", "memory"]

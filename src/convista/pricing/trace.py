@@ -1,0 +1,173 @@
+"""Watching a module run without its numbers: on a copy that has shapes only, operation by operation."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from convista.errors import InputError
+
+__all__ = ["Inside", "Layer", "Observer", "Step", "Tracer", "observe", "tensors_in", "watched", "weightless"]
+
+
+class Layer(NamedTuple):
+    """A module under the first of its names; the empty name is the network itself."""
+
+    name: str
+    module: nn.Module
+
+
+class Step(NamedTuple):
+    """One operation: what was called with what, what came out, and the innermost layer in which it happened."""
+
+    operation: Any
+    args: tuple[Any, ...]
+    out: Any
+    layer: Layer
+
+
+class Observer(Protocol):
+    """Sees each operation, and what each layer returns."""
+
+    def step(self, step: Step) -> None:
+        """An operation is done."""
+
+    def left(self, layer: Layer, out: Any) -> None:
+        """A layer has returned `out`."""
+
+
+class Inside:
+    """Knows, while a network runs, in which of its layers it is; tells observers what each layer returns."""
+
+    def __init__(self, net: nn.Module, observers: Sequence[Observer] = ()):
+        self.stack = [Layer("", net)]
+        self.observers = observers
+        self.hooks: list[Any] = []
+        for name, module in net.named_modules():
+            if name:
+                layer = Layer(name, module)
+                self.hooks += [
+                    module.register_forward_pre_hook(lambda _, __, layer=layer: self.stack.append(layer)),
+                    module.register_forward_hook(lambda _, __, out: self._leave(out)),
+                ]
+
+    def _leave(self, out: Any) -> None:
+        layer = self.stack.pop()
+        for observer in self.observers:
+            observer.left(layer, out)
+
+    def __enter__(self) -> Inside:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+class Tracer(TorchDispatchMode):
+    """Tells observers about each operation, and in which layer it is."""
+
+    def __init__(self, inside: Inside):
+        super().__init__()
+        self.inside = inside
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        step = Step(func, args, out, self.inside.stack[-1])
+        for observer in self.inside.observers:
+            observer.step(step)
+        return out
+
+
+def observe(net: nn.Module, inputs: tuple[Tensor, ...], observers: Sequence[Observer]) -> Any:
+    """What `net` returns for the inputs, under the eyes of the observers."""
+    with Inside(net, observers) as inside, Tracer(inside):
+        return net(*inputs)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def weightless(net: nn.Module) -> nn.Module:
+    """A copy of `net` on the meta device, without its hooks: every shape, no number, and nothing shared with `net`."""
+    memo: dict[int, Any] = {}
+    for module in net.modules():
+        for tensor in tensors_in(vars(module)):
+            memo.setdefault(id(tensor), _shape_of(tensor))
+    return _unhooked(copy.deepcopy(net, memo))
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        raise InputError("A lazy layer does not know its shape yet: run the network once before pricing it.")
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _unhooked(net: nn.Module) -> nn.Module:
+    for module in net.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            hooks.clear()
+    return net
+
+
+def _example(net: nn.Module, shape: tuple[int, ...], batch: int, device: str = "meta") -> tuple[Tensor, ...]:
+    """The input (batch, *shape), of the type of the network's weights."""
+    kinds = (p.dtype for p in net.parameters() if p.is_floating_point())
+    return (torch.zeros(batch, *shape, device=device, dtype=next(kinds, torch.get_default_dtype())),)
+
+
+def watched(net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Any]) -> Any:
+    """What `run(copy of net, input)` returns, on shapes alone; with numbers where the network looks at its values.
+
+    The generators of torch and of Python are where they were when it is done. Raises `InputError` when the network
+    cannot take the input.
+    """
+    with _generators_kept():
+        try:
+            twin = weightless(net)
+            return run(twin, _example(twin, shape, batch))
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AssertionError) as error:
+            if isinstance(error, InputError) or any(p.is_meta for p in net.parameters()):
+                raise _refusal(net, shape, error) from None
+        try:
+            twin = _unhooked(copy.deepcopy(net))
+            device = next((str(p.device) for p in net.parameters()), "cpu")
+            return run(twin, _example(twin, shape, batch, device))
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AssertionError) as error:
+            raise _refusal(net, shape, error) from None
+
+
+def _refusal(net: nn.Module, shape: tuple[int, ...], error: Exception) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    name = getattr(getattr(net, "spec", None), "name", type(net).__name__)
+    said = str(error).strip().splitlines()
+    size = "x".join(map(str, shape))
+    return InputError(f"{name} cannot take an input of {size} ({said[0] if said else type(error).__name__}).")
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(state)
