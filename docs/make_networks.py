@@ -94,7 +94,7 @@ def _page(family: str, cards: list[Card]) -> str:
 def _prices(cards: list[Card]) -> str:
     lines = ["| network | picture | parameters | multiply-accumulates |", "|---|---|---:|---:|"]
     for card in cards:
-        cost = convista.price(card.spec())
+        cost = convista.cost(card.spec())
         picture = f"{card.channels} x {card.image} x {card.image}"
         lines.append(f"| `{card.name}` | {picture} | {cost.params:,} | {count(cost.macs)} |")
     return "\n".join(lines)

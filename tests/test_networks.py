@@ -62,12 +62,12 @@ def test_every_network_is_counted() -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_are_the_papers(name: str) -> None:
     assert sum(p.numel() for p in convista.spec(name).layers[-1].module.parameters()) == PARAMETERS[name]
-    assert convista.price(convista.spec(name)).params == PARAMETERS[name]
+    assert convista.cost(convista.spec(name)).params == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", MACS)
 def test_multiply_accumulates_are_the_papers(name: str) -> None:
-    cost = convista.price(convista.spec(name))
+    cost = convista.cost(convista.spec(name))
     digits, _, power = MACS[name].partition("e")
     places = len(digits.partition(".")[2])
     assert f"{cost.macs / 10 ** int(power or 0):.{places}f}" == f"{float(digits):.{places}f}"
@@ -76,7 +76,7 @@ def test_multiply_accumulates_are_the_papers(name: str) -> None:
 
 def test_lenet_connections_are_the_340_908_of_the_paper() -> None:
     """The paper counts each weight and each bias at each position, and four inputs and a bias for a subsampled unit."""
-    cost = convista.price(convista.spec("lenet5_sparse"))
+    cost = convista.cost(convista.spec("lenet5_sparse"))
     shape = {row.name: row.shape for row in cost.rows}
     units = {name: torch.Size(shape[name]).numel() for name in shape}
     biases = sum(units[name] for name in ("c1", "c3", "c5", "f6"))

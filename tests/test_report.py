@@ -36,7 +36,7 @@ def material(classes: int) -> Material:
         "recipe": {"model": "resnet18", "flip": True, "label_smoothing": 0.1},
     }  # fmt: skip
     net = convista.create("resnet18", classes=classes)
-    return Material(info, history, convista.price(net.spec), found, found, first_filters(net), [])
+    return Material(info, history, convista.cost(net.spec), found, found, first_filters(net), [])
 
 
 @pytest.mark.parametrize("classes", [2, 30, 1000])

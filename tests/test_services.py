@@ -305,7 +305,7 @@ def test_networks_of_others_work_where_a_network_is_asked_for(mine: str, tmp_pat
     for name in ("timm:resnet10t", "torchvision:squeezenet1_1", f"{mine}:module", f"{mine}:table", f"{mine}:fixed"):
         spec = convista.spec(name, classes=None if "fixed" in name else 10, image=64)
         assert spec.classes == 10
-        assert convista.price(spec).params == sum(p.numel() for p in spec().parameters())
+        assert convista.cost(spec).params == sum(p.numel() for p in spec().parameters())
         assert spec.layers[-1].shape_out == (10,)
         net = convista.create(name, classes=None if "fixed" in name else 10)
         assert convista.blocks.layers(net, "*")

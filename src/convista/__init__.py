@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
-    from convista.pricing import price
+    from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
     from convista.tasks import Place, Run
     from convista.training import Console
@@ -41,14 +41,21 @@ __all__ = [
     "Recipe",
     "Run",
     "Spec",
+    "beside",
+    "cost",
     "create",
     "eval",
     "find",
+    "largest_batch",
+    "measure",
+    "memory",
+    "pick",
     "predict",
-    "price",
     "report",
+    "scale",
     "spec",
     "train",
+    "what_if",
 ]
 __version__ = "0.1.0"
 
@@ -57,7 +64,7 @@ HOMES = {
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
-    "pricing": ["price"],
+    "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
     "tasks": ["Place", "Run"],
     "training": ["Console"],

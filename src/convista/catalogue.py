@@ -17,7 +17,7 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["TABLE", "Bound", "Published", "Wanted", "amount", "catalogue", "comparable", "find"]
+__all__ = ["TABLE", "Bound", "Budget", "Published", "Wanted", "amount", "catalogue", "comparable", "find"]
 
 TABLE = Path(__file__).parent / "models" / "published.csv"
 IMAGENET = "ImageNet-1k val"
@@ -95,8 +95,8 @@ def amount(word: str, text: str | float) -> float:
     return float(match[1]) * SUFFIXES[match[2]]
 
 
-def _option(help: str, *choices: str) -> Any:  # noqa: A002
-    return field(default=None, metadata={"help": help, "choices": choices})
+def _option(help: str, *choices: str, default: Any = None) -> Any:  # noqa: A002
+    return field(default=default, metadata={"help": help, "choices": choices})
 
 
 ORDERS: dict[str, Callable[[Published], Any]] = {
@@ -133,8 +133,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.sort is not None and self.sort not in ORDERS:
             raise UnknownNameError("order", self.sort, ORDERS)
-        if self.min_top1 is not None and not 1 <= self.min_top1 <= 100:
-            raise InputError(f"min_top1={self.min_top1} was given; expected per cent between 1 and 100, such as 75.")
+        _check_top1(self.min_top1)
 
     def bounds(self, dataset: str) -> list[Bound]:
         """The bounds that are set; top-1 is compared on `dataset` only."""
@@ -158,6 +157,42 @@ def _at_least(least: float | None, dataset: str) -> list[Bound]:
     return [Bound(f"min_top1={least:g}", "top1", lambda row: row.dataset == dataset and (row.top1 or 0) >= least)]
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What a network may cost, and how good it must be; None sets no bound. Raises `InputError` for a bad word."""
+
+    max_params: str | None = _option("At most this many parameters, such as 5M.")
+    max_macs: str | None = _option("At most this many multiply-accumulates for one picture, such as 600M.")
+    max_ms: float | None = _option("At most this many milliseconds for a batch, measured here and now.")
+    max_memory: str | None = _option("At most this many bytes at the worst moment, such as 2G (2 * 10^9).")
+    min_top1: float | None = _option("At least this published top-1 in per cent.")
+    family: str | None = _option("Only this family, such as resnet or mobilenet_v2.")
+    image: int | None = _option("Side of the pictures in pixels; each network's own if not given.")
+    batch: int = _option("Pictures at once, for milliseconds and memory.", default=1)
+    training: bool = _option("Memory is that of a training step with AdamW, not of inference.", default=False)
+
+    def __post_init__(self) -> None:
+        _check_top1(self.min_top1)
+        for word in ("max_ms", "image", "batch"):
+            value = getattr(self, word)
+            if value is not None and value <= 0:
+                raise InputError(f"{word}={value} was given; expected a positive number.")
+        _check_family(self.family)
+        if self.training and self.batch < 2:
+            raise InputError("A training step needs a batch of at least 2: batch normalisation learns from several.")
+
+
+def _check_top1(share: float | None) -> None:
+    if share is not None and not 1 <= share <= 100:
+        raise InputError(f"min_top1={share} was given; expected per cent between 1 and 100, such as 75.")
+
+
+def _check_family(family: str | None) -> None:
+    families = {row.family for row in catalogue().values()}
+    if family is not None and family not in families:
+        raise UnknownNameError("family", family, families)
+
+
 def comparable(rows: Iterable[Published], family: str | None = None) -> str:
     """The data set on which accuracies are compared: ImageNet, or that of the family picked."""
     return next((row.dataset for row in rows if row.family == family), IMAGENET)
@@ -175,10 +210,8 @@ def find(**words: Any) -> list[Published]:
     if unknown := sorted(words.keys() - {f.name for f in fields(Wanted)}):
         raise UnknownNameError("bound", unknown[0], [f.name for f in fields(Wanted)])
     wanted = Wanted(**words)
-    rows = list(catalogue().values())
-    if wanted.family is not None and wanted.family not in {row.family for row in rows}:
-        raise UnknownNameError("family", wanted.family, {row.family for row in rows})
-    rows = [row for row in rows if wanted.family in (None, row.family)]
+    _check_family(wanted.family)
+    rows = [row for row in catalogue().values() if wanted.family in (None, row.family)]
     dataset = comparable(rows, wanted.family)
     bounds = wanted.bounds(dataset)
     found = [row for row in rows if all(bound.lets(row) for bound in bounds)]

@@ -67,9 +67,10 @@ class Chain(Block):
             except DoesNotFitError as error:
                 raise error.within(name) from None
             rows.append((name, block))
-        return self._with(tuple(rows)), reach
+        return self.with_rows(tuple(rows)), reach
 
-    def _with(self, rows: tuple[tuple[str, Block], ...]) -> Chain:
+    def with_rows(self, rows: tuple[tuple[str, Block], ...]) -> Chain:
+        """A join of the same kind with other rows."""
         clone = copy.copy(self)
         object.__setattr__(clone, "rows", rows)
         return clone
@@ -169,7 +170,7 @@ class Branches(Chain):
 
     def dilated(self, reach: Reach) -> tuple[Block, Reach]:
         made = [(name, *block.dilated(reach)) for name, block in self.rows]
-        return self._with(tuple((name, block) for name, block, _ in made)), made[0][2]
+        return self.with_rows(tuple((name, block) for name, block, _ in made)), made[0][2]
 
     def overwritable(self) -> bool:
         return True

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
+from convista.cli import costs
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -169,6 +170,9 @@ def _models(
     else:
         print(networks.listing(found))
         print(networks.NOTE, file=sys.stderr)
+
+
+costs.add_to(app)
 
 
 @app.command("report")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from convista.catalogue import Published, comparable
+from convista.cli.tables import table
 from convista.errors import InputError
 from convista.files import write_atomically
 
@@ -24,7 +25,7 @@ NOTE = (
 def listing(rows: Sequence[Published]) -> str:
     """The table of networks."""
     head = ("name", "family", "year", "parameters", "MACs", "image", "top-1", "top-5", "")
-    return _table([head, *(_row(row) for row in rows)], left=(0, 1, 8))
+    return table([head, *(_row(row) for row in rows)], left=(0, 1, 8))
 
 
 def _row(row: Published) -> tuple[str, ...]:
@@ -37,19 +38,6 @@ def _row(row: Published) -> tuple[str, ...]:
 
 def _share(share: float | None) -> str:
     return "" if share is None else f"{share:.1f}"
-
-
-def _table(rows: Sequence[Sequence[str]], left: Iterable[int]) -> str:
-    """Columns as wide as their widest entry, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    left = set(left)
-    lines = [
-        "  ".join(
-            f"{cell:<{w}}" if i in left else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def write_plot(path: Path, rows: Sequence[Published], family: str | None) -> None:
@@ -117,13 +105,13 @@ def keras_text() -> str:
     body = [
         (r.model, str(r.size), f"{r.weights:.1f}", f"{r.top1:.1f}", f"{r.top5:.1f}", f"{r.params:,}", str(r.depth),
          str(r.conv_fc), r.network)
-        for r in keras_table()
+        for r in kerastable()
     ]  # fmt: skip
-    return _table([head, *body], left=(0, 8))
+    return table([head, *body], left=(0, 8))
 
 
 def keras_rows() -> list[dict[str, Any]]:
     """The same as plain data."""
     from convista.pricing.keras_table import keras_table
 
-    return [asdict(row) for row in keras_table()]
+    return [asdict(row) for row in kerastable()]

@@ -18,7 +18,7 @@ from convista.pricing.operations import bill_of
 from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
 from convista.records import Cost, CostRow, CostStage
 
-__all__ = ["Image", "Priced", "cost", "shape_of", "skeleton"]
+__all__ = ["Image", "Priced", "cost", "count", "shape_of", "skeleton"]
 
 Image = int | tuple[int, ...]
 Priced = str | Spec | ForeignSpec | nn.Module | Block
@@ -62,6 +62,23 @@ def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cos
         stages=tuple(_stages(net, rows, counter)),
         rows=rows,
     )
+
+
+def count(spec: Spec) -> tuple[int, int]:
+    """Parameters and multiply-accumulates alone, of which searches need many.
+
+    >>> count(spec_of("resnet18"))
+    (11689512, 1814073344)
+    """
+    net, _ = skeleton(spec)
+    counter = _Counter(net)
+
+    def run(twin: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        with torch.no_grad(), Inside(twin.eval(), [counter]) as inside, Tracer(inside):
+            twin(*inputs)
+
+    watched(net, shape_of(spec), 1, run)
+    return sum(p.numel() for p in net.parameters()), counter.macs.total()
 
 
 def skeleton(model: Priced, image: Image | None = None) -> tuple[nn.Module, str]:

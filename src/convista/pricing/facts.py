@@ -13,7 +13,7 @@ from torch import nn
 from convista.catalogue import TABLE, Published
 from convista.files import write_atomically
 from convista.models.cards import Card
-from convista.pricing.count import price
+from convista.pricing.count import count
 
 __all__ = ["depth", "facts", "main", "skeleton"]
 
@@ -40,10 +40,10 @@ def depth(net: nn.Module) -> int:
 
 def facts(card: Card) -> dict[str, Any]:
     """What the network itself says: the columns of the catalogue that nobody writes by hand."""
-    cost = price(card.spec())
+    params, macs = count(card.spec())
     return {
         "name": card.name, "family": card.family, "year": card.paper.year, "image": card.image,
-        "channels": card.channels, "params": cost.params, "macs": cost.macs, "depth": depth(skeleton(card)),
+        "channels": card.channels, "params": params, "macs": macs, "depth": depth(skeleton(card)),
     }  # fmt: skip
 
 

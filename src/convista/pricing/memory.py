@@ -19,7 +19,7 @@ from convista.errors import InputError, UnknownNameError
 from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
 from convista.records import Memory
 
-__all__ = ["STATES", "Alive", "bytes_of", "largest_batch", "memory", "saved_for_backward", "state_of"]
+__all__ = ["STATES", "Alive", "bytes_of", "inference_peak", "largest_batch", "memory", "saved_for_backward", "state_of"]
 
 STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "muon": 1, "adam": 2, "adamw": 2, "lamb": 2}
 
@@ -115,7 +115,7 @@ def memory(net: nn.Module, shape: tuple[int, ...], batch: int = 32, optimizer: s
         optimizer_state=STATES[optimizer] * trained,
         activations=sum(watched(net, shape, batch, _saved).values()),
         peak_train=static + STATES[optimizer] * trained + watched(net, shape, batch, _step_peak),
-        peak_infer=static + watched(net, shape, batch, _inference_peak),
+        peak_infer=inference_peak(net, shape, batch),
     )
 
 
@@ -125,6 +125,11 @@ def _step_peak(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     with torch.enable_grad(), Inside(twin, [alive]) as inside, Tracer(inside):
         sum(out.sum() for out in tensors_in(twin.train()(*inputs)) if out.requires_grad).backward()  # type: ignore[union-attr]
     return alive.peak
+
+
+def inference_peak(net: nn.Module, shape: tuple[int, ...], batch: int = 1) -> int:
+    """Bytes of weights and maps at the worst moment of inference on `batch` pictures. Raises `InputError`."""
+    return bytes_of(state_of(net)) + int(watched(net, shape, batch, _inference_peak))
 
 
 def _inference_peak(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
@@ -151,7 +156,7 @@ def largest_batch(net: nn.Module, shape: tuple[int, ...], budget: float, optimiz
 
 def _peak(net: nn.Module, shape: tuple[int, ...], batch: int, optimizer: str | None) -> float:
     if optimizer is None:
-        return bytes_of(state_of(net)) + watched(net, shape, batch, _inference_peak)
+        return inference_peak(net, shape, batch)
     try:
         return memory(net, shape, batch, optimizer).peak_train
     except InputError:

@@ -133,7 +133,9 @@ def _example(net: nn.Module, shape: tuple[int, ...], batch: int, device: str = "
     return (torch.zeros(batch, *shape, device=device, dtype=next(kinds, torch.get_default_dtype())),)
 
 
-def watched(net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Any]) -> Any:
+def watched(
+    net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Any]
+) -> Any:
     """What `run(copy of net, input)` returns, on shapes alone; with numbers where the network looks at its values.
 
     The generators of torch and of Python are where they were when it is done. Raises `InputError` when the network

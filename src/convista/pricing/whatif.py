@@ -14,16 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from convista.blocks import IN, Block, Chain, Conv, Net, Spec
+from convista.blocks import IN, Block, Chain, Conv, Spec
 from convista.blocks.windows import both
 from convista.errors import InputError, UnknownNameError
 from convista.models import spec as spec_of
-from convista.models.scaling import deeper, wider
-from convista.pricing.count import cost, skeleton
-from convista.pricing.tables import repeated, widened
-from convista.records import Cost, CostRow, Saving, WhatIf
+from convista.models.scaling import deepen, widen
+from convista.pricing.count import cost
+from convista.records import Cost
 
-__all__ = ["CHANGES", "changed", "what_if"]
+__all__ = ["CHANGES", "Saving", "WhatIf", "what_if"]
 
 CHANGES = {
     "conv": "conv=separable: each k x k convolution becomes a depthwise and a 1x1 one",
@@ -34,6 +33,36 @@ CHANGES = {
     "depth": "depth=2: each stage of repeated blocks twice as long",
     "image": "image=160: pictures of that side",
 }
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A change of a table and what its formula foresees, each counted from the state before this change.
+
+    `convolutions` were rewritten, `ratio` is what is left of their multiply-accumulates (of all, where the whole table
+    was scaled: a rule of thumb then). `params` and `macs` are the whole network's, exact where only convolutions were
+    rewritten; None elsewhere.
+    """
+
+    change: str
+    formula: str
+    convolutions: int
+    ratio: float
+    params: int | None
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A network before and after changes of its table, and what the formulas foresaw, change by change.
+
+    `spec` is the changed table; `create(spec)` builds it, and it trains like any other.
+    """
+
+    before: Cost
+    after: Cost
+    savings: tuple[Saving, ...]
+    spec: Spec
 
 
 @dataclass(frozen=True)
@@ -64,9 +93,16 @@ class Rewrite:
     word: str
     wants: Callable[[Conv], bool]
     block: Callable[[Conv], Chain]
-    kernels: Callable[[Kernel, int], list[Kernel]]  # of a kernel, and of how many positions come in
+    kernels: Callable[[Site], list[Kernel]]
     formula: str
     none: str
+    divisor: int = 1  # must divide the channels that come out, and with `both_sides` those that go in
+    both_sides: bool = False
+    spares_stem: bool = True
+
+    def widths(self, kernel: Kernel) -> tuple[int, ...]:
+        """What `divisor` must divide."""
+        return (kernel.into, kernel.out) if self.both_sides else (kernel.out,)
 
 
 def what_if(model: str | Spec, changes: Mapping[str, Any] | None = None, **words: Any) -> WhatIf:
@@ -79,24 +115,17 @@ def what_if(model: str | Spec, changes: Mapping[str, Any] | None = None, **words
 
     >>> found = what_if("resnet18", conv="separable")
     >>> found.before.macs, found.after.macs, found.savings[0].macs == found.after.macs
-    (1814073344, 337832960, True)
+    (1814073344, 336804096, True)
     """
     spec = spec_of(model) if isinstance(model, str) else model
     if not isinstance(spec, Spec):
         raise InputError(f"{getattr(spec, 'name', spec)} has no table to change: what-if is for networks of our own.")
     before, savings = cost(spec), []
     for word, value in {**(changes or {}), **words}.items():
-        now = spec
-        spec, saving = _applied(now, word, value)
+        spec, saving = _applied(spec, word, value)
         savings.append(saving)
-    return WhatIf(before, cost(spec), tuple(savings), spec.to_json())
-
-
-def changed(spec: Spec, **words: Any) -> Spec:
-    """The table with the changes of `what_if`, as a `Spec` that builds and trains like any other."""
-    for word, value in words.items():
-        spec, _ = _applied(spec, word, value)
-    return spec
+    spec = replace(spec, name=" ".join([spec.name, *(saving.change for saving in savings)]))
+    return WhatIf(before, cost(spec), tuple(savings), spec)
 
 
 def _applied(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:
@@ -149,9 +178,9 @@ SEPARABLE = Rewrite(
     "conv=separable",
     _full,
     _separable,
-    lambda k, _: [
-        replace(k, out=k.into, groups=k.into),
-        Kernel(k.into, k.out, (1, 1), 1, k.positions),
+    lambda site: [
+        replace(site.kernel, out=site.kernel.into, groups=site.kernel.into),
+        replace(site.kernel, kernel=(1, 1)),
     ],
     "1/N + 1/k^2",
     "It has no k x k convolution over all channels that could be made separable.",
@@ -163,34 +192,39 @@ def _grouped(groups: int) -> Rewrite:
         f"groups={groups}",
         _full,
         lambda conv: Chain(conv=replace(conv, groups=groups)),
-        lambda k, _: [replace(k, groups=groups)],
+        lambda site: [replace(site.kernel, groups=groups)],
         f"1/{groups}",
         "It has no k x k convolution over all channels that could be grouped.",
+        groups,
+        both_sides=True,
     )
 
 
 def _bottleneck(ratio: int) -> Rewrite:
     def block(conv: Conv) -> Chain:
-        if not isinstance(conv.width, int) or conv.width % ratio:
-            raise InputError(f"bottleneck={ratio} was given, but {ratio} does not divide a width of {conv.width}.")
-        inner = conv.width // ratio
+        inner = conv.width // ratio if isinstance(conv.width, int) else conv.width / ratio
         return Chain(
             reduce=_one(conv, inner, _act(conv)),
             conv=replace(conv, width=inner, act=_act(conv)),
             expand=_one(conv, conv.width, conv.act),
         )
 
+    def kernels(site: Site) -> list[Kernel]:
+        k, inner = site.kernel, site.kernel.out // ratio
+        return [
+            replace(k, out=inner, kernel=(1, 1), positions=math.prod(site.size_in)),
+            replace(k, into=inner, out=inner),
+            replace(k, into=inner, kernel=(1, 1)),
+        ]
+
     return Rewrite(
         f"bottleneck={ratio}",
         _full,
         block,
-        lambda k, before: [
-            Kernel(k.into, k.out // ratio, (1, 1), 1, before),
-            replace(k, into=k.out // ratio, out=k.out // ratio),
-            Kernel(k.out // ratio, k.out, (1, 1), 1, k.positions),
-        ],
+        kernels,
         f"9 C^2 -> (2/{ratio} + 9/{ratio}^2) C^2 = {2 / ratio + 9 / ratio**2:g} C^2",
         "It has no k x k convolution over all channels that could be made a bottleneck.",
+        ratio,
     )
 
 
@@ -205,38 +239,157 @@ def _stack(side: int, value: str) -> Rewrite:
         raise InputError(f"kernel{side}={value} sees {n * (k - 1) + 1} pixels, not {side}.{hint}")
 
     def block(conv: Conv) -> Chain:
-        whole = isinstance(conv.padding, int)
-        rest = replace(conv, width=IN, kernel=k, stride=1, padding=0 if whole else conv.padding, act=_act(conv))
-        first = replace(conv, kernel=k, act=_act(conv))
+        if conv.padding not in (None, "same", side // 2) and (conv.padding, conv.stride) != (0, 1):
+            raise InputError(
+                f"kernel{side}={value} was given, but a {side}x{side} convolution with stride {conv.stride} and "
+                f"padding {conv.padding} has no stack of smaller ones that makes maps of the same size."
+            )
+        padding = conv.padding if conv.padding in (0, "same") else None
+        first = replace(conv, kernel=k, padding=padding, act=_act(conv))
+        rest = replace(first, width=IN, stride=1)
         middle = {f"conv{i + 2}": rest for i in range(n - 2)}
         return Chain(conv1=first, **middle, **{f"conv{n}": replace(rest, act=conv.act)})
+
+    def kernels(site: Site) -> list[Kernel]:
+        first = replace(site.kernel, kernel=(k, k), positions=site.behind(k))
+        rest = (replace(first, into=first.out, positions=site.behind(k, times)) for times in range(2, n + 1))
+        return [first, *rest]
 
     return Rewrite(
         f"kernel{side}={value}",
         lambda conv: conv.groups == 1 and both(conv.kernel) == (side, side),
         block,
-        lambda c, _: [replace(c, kernel=(k, k)), *[replace(c, into=c.out, kernel=(k, k))] * (n - 1)],
+        kernels,
         f"{side**2} C^2 -> {n} x {k * k} C^2 = {n * k * k} C^2",
-        f"It has no {side}x{side} convolution.",
+        f"It has no {side}x{side} convolution over all channels.",
+        spares_stem=False,
     )
 
 
 def _rewritten(spec: Spec, rewrite: Rewrite) -> tuple[Spec, Saving]:
     """The table with the convolutions that `rewrite` wants replaced, and what its formula foresees."""
-    stem = _stem(spec)
-    keeps_stem = not rewrite.word.startswith("kernel")
-    count = 0
+    sites = [site for site in _sites(spec) if rewrite.wants(site.as_block) and not (rewrite.spares_stem and site.stem)]
+    if not sites:
+        has = ", ".join(f"{h}x{w}" for h, w in sorted({site.kernel.kernel for site in _sites(spec)}))
+        raise InputError(f"{rewrite.word} changes nothing in {spec.name}. {rewrite.none} Its kernels: {has}.")
+    _refuse_indivisible(rewrite, spec, sites)
+    convolutions = 0
 
     def change(block: Block) -> Block:
-        nonlocal count
-        if not isinstance(block, Conv) or not rewrite.wants(block) or (keeps_stem and block is stem[0]):
+        nonlocal convolutions
+        if not isinstance(block, Conv):
             return block
-        count += 1
-        return rewrite.block(block)
+        convolutions += 1
+        stem = convolutions == 1 and rewrite.spares_stem
+        return rewrite.block(block) if rewrite.wants(block) and not stem else block
 
-    table = _mapped(spec.table, change)
-    if not count:
-        sides = sorted({k.kernel for k, _ in _kernels(spec)})
-        has = ", ".join(f"{h}x{w}" for h, w in sides)
-        raise InputError(f"{rewrite.word} changes nothing in {spec.name}. {rewrite.none} Its kernels are {has}.")
-    return replace(spec, table=table), Saving(rewrite.word, rewrite.formula, 0, 0, 0.0)
+    table = spec.table.map(change)
+    now = cost(spec)
+    old = sum(site.kernel.macs for site in sites)
+    kernels = [(site, rewrite.kernels(site)) for site in sites]
+    new = sum(kernel.macs for _, made in kernels for kernel in made)
+    more = sum(sum(map(site.params, made)) - site.params(site.kernel) for site, made in kernels)
+    saving = Saving(rewrite.word, rewrite.formula, len(sites), new / old, now.params + more, now.macs - old + new)
+    return replace(spec, table=table), saving  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A convolution where it stands: its numbers, what comes with it, and whether it is the network's first."""
+
+    kernel: Kernel
+    size_in: tuple[int, ...]
+    padded: bool
+    norm: str  # "", "behind" or "before"
+    bias: bool
+    stem: bool
+
+    @property
+    def as_block(self) -> Conv:
+        """A row with this kernel, for those who choose rows."""
+        return Conv(self.kernel.out, self.kernel.kernel, groups=self.kernel.groups)
+
+    def behind(self, side: int, times: int = 1) -> int:
+        """Positions behind so many convolutions of this side in its place; without padding each takes some away."""
+        if self.padded:
+            return self.kernel.positions
+        return math.prod(n - times * (side - 1) for n in self.size_in)
+
+    def params(self, kernel: Kernel) -> int:
+        """Parameters of a convolution in this place: weights, biases, scale and shift of the normalisation."""
+        normalised = {"": 0, "behind": kernel.out, "before": kernel.into}[self.norm]
+        return kernel.weights + kernel.out * self.bias + 2 * normalised
+
+
+def _sites(spec: Spec) -> list[Site]:
+    """The convolutions that are rows of the table, which an activation or normalisation may go with."""
+    net = spec.layers[-1].module
+    found = []
+    convs = [layer for layer in spec.layers if isinstance(layer.module, nn.Conv2d) and layer.name.endswith(".conv")]
+    for i, layer in enumerate(convs):
+        conv: Any = layer.module
+        leaves = [name for name, _ in net.get_submodule(layer.name.rpartition(".")[0]).named_children()]
+        norm = "" if "norm" not in leaves else "behind" if leaves.index("conv") < leaves.index("norm") else "before"
+        positions = math.prod(layer.shape_out[1:])
+        kernel = Kernel(conv.in_channels, conv.out_channels, conv.kernel_size, conv.groups, positions)
+        padded = conv.padding != (0, 0) or conv.stride != (1, 1)
+        found.append(Site(kernel, layer.shape_in[1:], padded, norm, conv.bias is not None, i == 0))
+    return found
+
+
+def _refuse_indivisible(rewrite: Rewrite, spec: Spec, sites: list[Site]) -> None:
+    """Raises `InputError` where a number of groups, or a ratio, does not divide the widths that it must."""
+    widths = {width for site in sites for width in rewrite.widths(site.kernel)}
+    wrong = sorted(width for width in widths if width % rewrite.divisor)
+    if wrong:
+        common = math.gcd(*widths)
+        fitting = [n for n in range(2, common + 1) if common % n == 0]
+        hint = (
+            f"What divides all of them: {', '.join(map(str, fitting))}." if fitting else "Nothing divides all of them."
+        )
+        said = ", ".join(map(str, wrong[:5]))
+        raise InputError(
+            f"{rewrite.word} was given, but {spec.name} has widths that it does not divide: {said}. {hint}"
+        )
+
+
+def _scaled(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:
+    """The table wider, deeper, or for other pictures, and the rule of thumb for what that costs."""
+    factor = _number(word, value)
+    try:
+        if word == "image":
+            new = spec.at(int(factor))
+            ratio, formula = (factor / spec.image) ** 2, f"({int(factor)} / {spec.image})^2"
+        elif word == "width":
+            new, ratio = replace(spec, table=widen(spec.table, factor)), factor**2
+            formula = f"{factor:g}^2"
+            _ = new.layers
+        else:
+            new, ratio = replace(spec, table=deepen(spec.table, factor)), factor
+            formula = f"{factor:g} of what is repeated"
+    except InputError as error:
+        hint = f" width={near:g} can." if word == "width" and (near := _nearest_width(spec, factor)) else ""
+        raise InputError(f"{word}={value} cannot be had: {spec.name}: {error}.{hint}".replace("..", ".")) from None
+    return new, Saving(f"{word}={value}", formula, 0, ratio, None, None)
+
+
+def _nearest_width(spec: Spec, factor: float) -> float | None:
+    """The eighth nearest to `factor` by which the table can be widened."""
+    for eighths in sorted(range(1, 25), key=lambda n: abs(n / 8 - factor))[:8]:
+        try:
+            _ = replace(spec, table=widen(spec.table, eighths / 8)).layers
+        except InputError:
+            continue
+        return eighths / 8
+    return None
+
+
+def _number(word: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or (word == "image" and number != int(number)):
+        kind = "a side in pixels" if word == "image" else "a positive factor"
+        raise InputError(f"{word}={value} was given; expected {kind}.")
+    return number

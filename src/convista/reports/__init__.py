@@ -2,6 +2,7 @@
 
 from convista.reports.drawing import draw
 from convista.reports.page import Material, render
+from convista.reports.prices import budget_page, price_page
 from convista.reports.text import count
 
-__all__ = ["Material", "count", "draw", "render"]
+__all__ = ["Material", "budget_page", "count", "draw", "price_page", "render"]

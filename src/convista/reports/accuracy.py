@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 
 from convista.catalogue import Published, catalogue
 from convista.reports.figures import ticks
@@ -26,7 +27,8 @@ text { font-family: system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fo
 .paper { fill: var(--paper); } .title { font-size: 19px; fill: var(--ink); } .grid { stroke: var(--rule); }
 .name { font-size: 10.5px; fill: var(--ink); stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
 .disc { fill-opacity: .22; stroke-width: 1.2; } .lead { stroke: var(--soft); stroke-width: .7; }
-.dearer { stroke-dasharray: 3 2; }
+.dearer { stroke-dasharray: 3 2; } .pale { fill-opacity: .05; stroke-opacity: .35; }
+.mark { stroke: var(--ink); stroke-dasharray: 6 4; } .marked { fill: var(--ink); font-weight: 600; }
 .size { fill: none; stroke: var(--soft); }
 """
 
@@ -49,10 +51,18 @@ class Axes:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - low) / (high - low))
 
 
-def accuracy_plot(rows: Iterable[Published], dataset: str) -> str:
+def accuracy_plot(
+    rows: Iterable[Published],
+    dataset: str,
+    marks: Mapping[str, float] = MappingProxyType({}),
+    marked: str = "",
+    bright: Collection[str] | None = None,
+) -> str:
     """A disc for each network that was judged on `dataset`, its area the parameters, as SVG text.
 
-    The caption counts those that were left out: without a published figure, or judged on other pictures.
+    `marks` draws lines at so many `macs` and at so much `top1`, which `marked` names; networks that are not among
+    `bright` are drawn pale. The caption counts those that were left out: without a published figure, or judged on
+    other pictures.
     """
     rows = list(rows)
     judged = [row for row in rows if row.dataset == dataset and row.top1 is not None]
@@ -61,7 +71,11 @@ def accuracy_plot(rows: Iterable[Published], dataset: str) -> str:
     colours = _colours()
     body = [
         *_grid(axes, dataset),
-        *(_disc(disc, row, colours[row.family]) for disc, row in _largest_first(discs, judged)),
+        *(
+            _disc(disc, row, colours[row.family], pale=bright is not None and row.name not in bright)
+            for disc, row in _largest_first(discs, judged)
+        ),
+        *_marks(axes, marks, marked),
         *(_label(label) for label in place(discs, (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM))),
         *_legend({row.family: colours[row.family] for row in judged}, scale),
         *(_text(16, HEIGHT - 32 + 18 * i, line) for i, line in enumerate(_caption(rows, judged))),
@@ -108,9 +122,28 @@ def _largest_first(discs: Sequence[Disc], rows: Sequence[Published]) -> list[tup
     return sorted(zip(discs, rows, strict=True), key=lambda pair: -pair[0].radius)
 
 
-def _disc(disc: Disc, row: Published, colour: str) -> str:
+def _marks(axes: Axes, marks: Mapping[str, float], name: str) -> Iterable[str]:
+    """Lines through the drawing, where they lie in it."""
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    macs, top1 = marks.get("macs"), marks.get("top1")
+    if macs and axes.decades[0] <= math.log10(macs) <= axes.decades[1]:
+        x = axes.x(macs)
+        yield f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>'
+        yield _text(x + 5, bottom - 8, f"{name}: {_round_to(macs)} MACs", "marked")
+    if top1 and axes.shares[0] <= top1 <= axes.shares[1]:
+        y = axes.y(top1)
+        yield f'<line class="mark" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield _text(LEFT + 6, y - 6, f"{name}: {top1:g} %", "marked")
+
+
+def _round_to(number: float) -> str:
+    size, unit = next(((s, u) for s, u in ((1e9, " G"), (1e6, " M"), (1e3, " K")) if number >= s), (1.0, ""))
+    return f"{number / size:.3g}{unit}"
+
+
+def _disc(disc: Disc, row: Published, colour: str, pale: bool = False) -> str:
     said = f"{row.name}: {row.top1:g} % ({row.protocol}), {row.macs:,} MACs, {row.params:,} parameters. {row.source}"
-    dearer = " dearer" * (row.judged_at > row.image)
+    dearer = " dearer" * (row.judged_at > row.image) + " pale" * pale
     at = f'cx="{disc.x:.1f}" cy="{disc.y:.1f}"'
     return (
         f"<g><title>{escape(said)}</title>"

@@ -15,7 +15,7 @@ from convista.records import Cost, Epoch, Score
 from convista.reports.figures import curves, filter_sheet, heat_map
 from convista.reports.text import count, percent
 
-__all__ = ["Material", "render"]
+__all__ = ["Material", "render", "template"]
 
 LARGEST_TABLE = 20  # classes of a confusion matrix with readable cells
 MOST_FILES = 300  # bad files listed one by one
@@ -39,7 +39,7 @@ def render(material: Material) -> str:
     """The page as HTML text, with every picture and style inside."""
     history, confusion = material.history, np.array(material.test.confusion)
     small = len(material.test.classes) <= LARGEST_TABLE
-    return _template().render(
+    return template("run.html").render(
         m=material,
         info=material.info,
         recipe=material.info["recipe"],
@@ -53,7 +53,7 @@ def render(material: Material) -> str:
         filter_shape=material.filters.shape,
         reasons=Counter(file["reason"] for file in material.info["bad_files"]).most_common(),
         files=material.info["bad_files"][:MOST_FILES],
-        widest=max(row.macs for row in material.cost.rows) or 1,
+        widest=max(row.macs for row in material.cost.stages) or 1,
     )
 
 
@@ -71,9 +71,10 @@ def _confused(confusion: NDArray[np.int64], score: Score) -> list[tuple[str, str
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template, with the filters and the style that all pages share."""
     environment = Environment(
         loader=PackageLoader("convista.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"count": count, "percent": percent}
-    return environment.get_template("run.html")
+    return environment.get_template(name)

@@ -39,7 +39,7 @@ from convista.data.source import FolderSource
 from convista.errors import DataError, RunError
 from convista.files import write_atomically
 from convista.models import load_weights, read_spec
-from convista.pricing import price
+from convista.pricing import cost
 from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
 from convista.training import logits_of, score, softmax
 
@@ -138,7 +138,7 @@ class Run:
     @property
     def cost(self) -> Cost:
         """The network's price."""
-        return price(self.spec)
+        return cost(self.spec)
 
     @property
     def val(self) -> Score:

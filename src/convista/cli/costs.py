@@ -1,0 +1,233 @@
+"""`convista cost`, `pick` and `scale`: what a network costs, would cost, and may cost."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convista.catalogue import Budget, amount, catalogue
+from convista.cli.options import options_of
+from convista.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from convista.records import Cost
+
+__all__ = ["add_to"]
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Also write a page (.html), the layers (.csv) or the record (.json)."),
+]
+
+
+def _option(help: str, default: Any = None) -> Any:  # noqa: A002
+    return field(default=default, metadata={"help": help, "choices": ()})
+
+
+@dataclass(frozen=True)
+class Question:
+    """What somebody wants to know about the price of a network."""
+
+    image: int | None = _option("Side of the pictures in pixels; the network's own if not given.")
+    vs: str | None = _option("Put another network beside it, stage by stage.")
+    what_if: list[str] | None = _option("Change the table first: conv=separable, groups=32, width=0.5, … (repeatable).")
+    layers: bool = _option("Every layer, not only the stages.", False)
+    measure: bool = _option("Also measure how long a forward pass takes here.", False)
+    batch: int | None = _option("Pictures in a training step, for its memory (32), and in a measured pass (1).")
+    optimizer: str = _option("Whose state training keeps: sgd, momentum, adamw, …", "adamw")
+    max_memory: str | None = _option(
+        "Also find the largest batches that fit into so many bytes, such as 8G (8 * 10^9)."
+    )
+    strict: bool = _option("Fail where an operation's cost is not known.", False)
+    claims: bool = _option("What courses teach about cost, each claim counted anew.", False)
+    device: str = _option("Where to measure: auto, cpu, cuda or mps.", "auto")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Gives the command line these verbs."""
+    app.command("cost")(_cost)
+    app.command("pick")(_pick)
+    app.command("scale")(_scale)
+
+
+@options_of(Question)
+def _cost(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL…", help="Names, globs ('resnet*'), timm:NAME, run folders, module:function."),
+    ] = None,
+    json: Json = False,
+    out: Out = None,
+    **asked: Any,
+) -> None:
+    """Say what a network costs before it is trained: parameters, work, memory, receptive field; or would cost."""
+    question = Question(**asked)
+    _check_out(out)
+    if question.batch is not None and question.batch < 1:
+        raise InputError(f"batch={question.batch} was given; it must be at least 1.")
+    if question.claims:
+        _tell_claims(json)
+        return
+    names = _names(models or [])
+    if len(names) > 1 and (question.vs or question.what_if or question.max_memory or question.measure or out):
+        raise InputError(f"{len(names)} networks were named; --vs, --what-if, --measure and --out take one at a time.")
+    if question.what_if and question.vs:
+        raise InputError("--vs and --what-if were both given; each puts a second network beside the first. Give one.")
+    if len(names) > 1:
+        _tell_many(names, question, json)
+    elif question.what_if:
+        _tell_what_if(names[0], question, json, out)
+    elif question.vs:
+        _tell_beside(names[0], question, json, out)
+    else:
+        _tell_one(names[0], question, json, out)
+
+
+@options_of(Budget)
+def _pick(json: Json = False, out: Out = None, **budget: Any) -> None:
+    """List the networks that fit a budget, best first, and say what keeps the others out."""
+    _check_out(out)
+    given = Budget(**budget)  # before torch is loaded
+    from convista.cli import prices
+    from convista.pricing import pick
+
+    choice = pick(lambda text: print(text, "…", file=sys.stderr), **asdict(given))
+    _put(asdict(choice)) if json else print(prices.choice_text(choice, given))
+    if out is not None:
+        _write(out, prices.choice_page(choice, given), [asdict(row) for row in choice.fits], asdict(choice))
+
+
+def _scale(
+    model: Annotated[str, typer.Argument(help="A network of our own, such as efficientnet_b0.")],
+    max_macs: Annotated[str | None, typer.Option(help="At most this many multiply-accumulates, such as 2G.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="At most this many parameters, such as 10M.")] = None,
+    factors: Annotated[
+        tuple[float, float, float], typer.Option(metavar="ALPHA BETA GAMMA", help="Depth, width, resolution.")
+    ] = (1.2, 1.1, 1.15),
+    json: Json = False,
+    out: Out = None,
+) -> None:
+    """Make a network as large as a budget allows: deeper, wider and for larger pictures at once."""
+    _check_out(out)
+    from convista.cli import prices
+    from convista.pricing import scale
+
+    found = scale(model, max_macs, max_params, *factors)
+    data = {key: getattr(found, key) for key in ("alpha", "beta", "gamma", "phi", "depth", "width", "image")}
+    data = {"model": model} | data | {"base": asdict(found.base), "cost": asdict(found.cost)}
+    _put(data) if json else print(prices.scaled_text(found))
+    if out is not None:
+        _write(out, prices.page(found.cost), [asdict(row) for row in found.cost.rows], data)
+
+
+def _names(models: list[str]) -> list[str]:
+    """The names, globs replaced by what they match. Raises `InputError` for none."""
+    if not models:
+        raise InputError("No network was named: convista cost resnet50, for example; convista models lists them.")
+    found: list[str] = []
+    for model in models:
+        if any(mark in model for mark in "*?["):
+            matching = [name for name in catalogue() if fnmatchcase(name, model)]
+            if not matching:
+                raise UnknownNameError("network", model, catalogue())
+            found += matching
+        else:
+            found.append(model)
+    return found
+
+
+def _opened(model: str) -> Any:
+    """What a name stands for: a run folder's table, or a network's."""
+    from convista.models import spec
+    from convista.tasks import Run
+
+    return Run.load(model).spec if Path(model).is_dir() else spec(model)
+
+
+def _tell_one(name: str, question: Question, json: bool, out: Path | None) -> None:
+    from convista.cli import prices
+    from convista.pricing import cost, largest_batch, measure, memory, shape_of, skeleton
+
+    model = _opened(name)
+    price = cost(model, question.image, question.strict)
+    (net, _), shape = skeleton(model), shape_of(model, question.image)
+    more: dict[str, Any] = {"memory": memory(net, shape, question.batch or 32, question.optimizer)}
+    if question.max_memory:
+        budget = amount("max_memory", question.max_memory)
+        train, infer = (largest_batch(net, shape, budget, kind) for kind in (question.optimizer, None))
+        more["fits"] = {"bytes": budget, "train": train, "infer": infer}
+    if question.measure:
+        more["latency"] = measure(model, question.image, question.batch or 1, question.device)
+    data = asdict(price) | {key: value if isinstance(value, dict) else asdict(value) for key, value in more.items()}
+    _put(data) if json else print(prices.text(price, more, question.layers))
+    if out is not None:
+        _write(out, prices.page(price, more), [asdict(row) for row in price.rows], data)
+
+
+def _tell_many(names: list[str], question: Question, json: bool) -> None:
+    from convista.cli import prices
+    from convista.pricing import cost
+
+    found = [cost(_opened(name), question.image, question.strict) for name in names]
+    _put([asdict(price) for price in found]) if json else print(prices.many_text(found))
+
+
+def _tell_what_if(name: str, question: Question, json: bool, out: Path | None) -> None:
+    from convista.cli import prices
+    from convista.pricing import what_if
+
+    changes = [word.partition("=") for word in question.what_if or []]
+    if wrong := [word for word, equals, value in changes if not (equals and value)]:
+        raise InputError(f"--what-if {wrong[0]} was given; expected CHANGE=VALUE, such as conv=separable or width=0.5.")
+    spec = _opened(name) if question.image is None else _opened(name).at(question.image)
+    found = what_if(spec, {word.replace("-", "_"): value for word, _, value in changes})
+    data = {"before": asdict(found.before), "after": asdict(found.after), "savings": [asdict(s) for s in found.savings]}
+    _put(data) if json else print(prices.what_if_text(found))
+    if out is not None:
+        _write(out, prices.page(found.after, other=found.before), [asdict(row) for row in found.after.rows], data)
+
+
+def _tell_beside(name: str, question: Question, json: bool, out: Path | None) -> None:
+    from convista.cli import prices
+    from convista.pricing import beside, cost
+
+    first, second = (cost(_opened(model), question.image, question.strict) for model in (name, question.vs or ""))
+    rows = [asdict(row) for row in beside(first, second)]
+    data = {"first": asdict(first), "second": asdict(second), "stages": rows}
+    _put(data) if json else print(prices.beside_text(first, second))
+    if out is not None:
+        _write(out, prices.page(first, other=second), rows, data)
+
+
+def _tell_claims(json: bool) -> None:
+    from convista.cli import prices
+    from convista.pricing import claims
+
+    found = claims()
+    _put([asdict(claim) for claim in found]) if json else print(prices.claims_text(found))
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and out.suffix.lower() not in (".html", ".csv", ".json"):
+        raise InputError(f"--out {out} was given; expected a name that ends in .html, .csv or .json.")
+
+
+def _write(out: Path, page: str, rows: list[dict[str, Any]], data: Any) -> None:
+    """Writes what the suffix asks for. Raises `StorageError`."""
+    from convista.cli.prices import csv_text
+    from convista.files import write_atomically
+
+    kind = out.suffix.lower()
+    write_atomically(out, page if kind == ".html" else csv_text(rows) if kind == ".csv" else json_text.dumps(data))
+    print(f"written: {out}", file=sys.stderr)
+
+
+def _put(data: Any) -> None:
+    print(json_text.dumps(data))

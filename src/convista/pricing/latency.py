@@ -1,0 +1,108 @@
+"""How fast a network is on this machine: warmed up, measured many times, beside the machine's own best."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import quantiles
+
+import torch
+from torch import Tensor, nn
+
+from convista.errors import InputError
+from convista.models import create
+from convista.models.foreign import ForeignSpec
+from convista.pricing.count import Image, Priced, cost, shape_of, skeleton
+
+__all__ = ["Latency", "measure"]
+
+WARM, LEAST, MOST = 3, 10, 200  # runs before the clock counts, and the fewest and most that it counts
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one forward pass in eval mode: the median, and the quartiles around it.
+
+    `peak_share` is the network's FLOP/s as a share of `peak_gflops`, what a large matrix product reaches on the same
+    device, with the same threads, in the same minute.
+    """
+
+    ms: float
+    quarter: float
+    three_quarters: float
+    runs: int
+    batch: int
+    device: str
+    threads: int
+    peak_gflops: float
+    peak_share: float
+
+
+def measure(
+    model: Priced, image: Image | None = None, batch: int = 1, device: str = "auto", seconds: float = 2.0
+) -> Latency:
+    """Runs a network for about `seconds` on random pictures and says how long one pass takes. Raises `InputError`.
+
+    Weights are random unless `model` is a module, of which a copy is run.
+    """
+    if batch < 1:
+        raise InputError(f"batch={batch} was given; it must be at least 1.")
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    net, x = _built(model).to(place).eval(), torch.randn(batch, *shape_of(model, image), device=place)
+    with torch.inference_mode():
+        times = _timed(lambda: net(x), place, seconds)
+        peak = _peak(place)
+    low, median, high = quantiles(times, n=4)
+    share = 2 * cost(model, image).macs * batch / median / peak
+    threads = torch.get_num_threads() if place.type == "cpu" else 0
+    return Latency(1e3 * median, 1e3 * low, 1e3 * high, len(times), batch, _name(place), threads, peak / 1e9, share)
+
+
+def _built(model: Priced) -> nn.Module:
+    if isinstance(model, nn.Module):
+        if any(p.is_meta for p in model.parameters()):
+            raise InputError("A network on the meta device has no numbers to run with: build it on a real device.")
+        return copy.deepcopy(model)
+    if isinstance(model, str):
+        return create(model)
+    if isinstance(model, ForeignSpec):
+        return model()
+    net, _ = skeleton(model, 224)
+    made = net.to_empty(device="cpu")
+    for tensor in [*made.parameters(), *made.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.uniform_(0.01, 0.02)
+    return made
+
+
+def _timed(run: Callable[[], Tensor], place: torch.device, seconds: float) -> list[float]:
+    for _ in range(WARM):
+        _once(run, place)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
+        times.append(_once(run, place))
+    return times
+
+
+def _once(run: Callable[[], Tensor], place: torch.device) -> float:
+    start = time.perf_counter()
+    run()
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+    elif place.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak(place: torch.device) -> float:
+    """FLOP/s of a large matrix product, at its best."""
+    n = 8192 if place.type == "cuda" else 1024
+    a = torch.randn(n, n, device=place)
+    return 2 * n**3 / min(_timed(lambda: a @ a, place, 0.3))
+
+
+def _name(place: torch.device) -> str:
+    return torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
