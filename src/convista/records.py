@@ -217,8 +217,8 @@ class Cost:
     addition each); biases are not in it. `flops` is twice that. `other_flops` holds what comes besides, by kind:
     normalisation, activation, pooling, elementwise, resampling. `activation_bytes_train` is what training keeps of one
     picture for the backward pass, `peak_bytes_infer` weights and maps at the worst moment of inference on it.
-    `receptive_field` is the side in pixels of what a unit of the last spatial map, `last_map`, sees through its windows;
-    None where there is no such map. `uncounted` names the operations whose cost is not known.
+    `receptive_field` is the side in pixels of what a unit of the last spatial map, `last_map`, sees through its
+    windows; None where there is no such map. `uncounted` names the operations whose cost is not known.
     """
 
     model: str
@@ -234,6 +234,17 @@ class Cost:
     uncounted: tuple[str, ...]
     stages: tuple[CostStage, ...]
     rows: tuple[CostRow, ...]
+
+    def layer(self, name: str) -> CostRow:
+        """The row of a layer; of a block or stage its last one. Raises `UnknownNameError`."""
+        found = [row for row in self.rows if row.name == name] or [
+            row for row in self.rows if row.name.startswith(f"{name}.")
+        ]
+        if not found:
+            parts = [row.name.split(".") for row in self.rows]
+            known = {".".join(part[: i + 1]) for part in parts for i in range(len(part))}
+            raise UnknownNameError("layer", name, sorted(known))
+        return found[-1]
 
     def __str__(self) -> str:
         head = ("stage", "output", "parameters", "MACs", "saved for backward")

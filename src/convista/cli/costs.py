@@ -16,7 +16,7 @@ from convista.cli.options import options_of
 from convista.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from convista.records import Cost
+    pass
 
 __all__ = ["add_to"]
 
@@ -37,8 +37,11 @@ class Question:
 
     image: int | None = _option("Side of the pictures in pixels; the network's own if not given.")
     vs: str | None = _option("Put another network beside it, stage by stage.")
-    what_if: list[str] | None = _option("Change the table first: conv=separable, groups=32, width=0.5, … (repeatable).")
+    what_if: list[str] | None = _option(  # noqa: RUF009  # a field, like the others
+        "Change the table first: conv=separable, groups=32, width=0.5, … (repeatable)."
+    )
     layers: bool = _option("Every layer, not only the stages.", False)
+    layer: str | None = _option("One layer, block or stage: its price, and what its units see.")
     measure: bool = _option("Also measure how long a forward pass takes here.", False)
     batch: int | None = _option("Pictures in a training step, for its memory (32), and in a measured pass (1).")
     optimizer: str = _option("Whose state training keeps: sgd, momentum, adamw, …", "adamw")
@@ -153,15 +156,18 @@ def _opened(model: str) -> Any:
 
 def _tell_one(name: str, question: Question, json: bool, out: Path | None) -> None:
     from convista.cli import prices
-    from convista.pricing import cost, largest_batch, measure, memory, shape_of, skeleton
+    from convista.pricing import cost, largest_batch, measure, memory
 
     model = _opened(name)
     price = cost(model, question.image, question.strict)
-    (net, _), shape = skeleton(model), shape_of(model, question.image)
-    more: dict[str, Any] = {"memory": memory(net, shape, question.batch or 32, question.optimizer)}
+    if question.layer is not None:
+        row = price.layer(question.layer)
+        _put(asdict(row)) if json else print(prices.layer_text(row))
+        return
+    more: dict[str, Any] = {"memory": memory(model, question.image, question.batch or 32, question.optimizer)}
     if question.max_memory:
         budget = amount("max_memory", question.max_memory)
-        train, infer = (largest_batch(net, shape, budget, kind) for kind in (question.optimizer, None))
+        train, infer = (largest_batch(model, budget, question.image, kind) for kind in (question.optimizer, None))
         more["fits"] = {"bytes": budget, "train": train, "infer": infer}
     if question.measure:
         more["latency"] = measure(model, question.image, question.batch or 1, question.device)

@@ -105,7 +105,7 @@ def keras_text() -> str:
     body = [
         (r.model, str(r.size), f"{r.weights:.1f}", f"{r.top1:.1f}", f"{r.top5:.1f}", f"{r.params:,}", str(r.depth),
          str(r.conv_fc), r.network)
-        for r in kerastable()
+        for r in keras_table()
     ]  # fmt: skip
     return table([head, *body], left=(0, 8))
 
@@ -114,4 +114,4 @@ def keras_rows() -> list[dict[str, Any]]:
     """The same as plain data."""
     from convista.pricing.keras_table import keras_table
 
-    return [asdict(row) for row in kerastable()]
+    return [asdict(row) for row in keras_table()]

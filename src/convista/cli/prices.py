@@ -11,7 +11,7 @@ from typing import Any
 from convista.catalogue import Budget
 from convista.cli.tables import size, table
 from convista.pricing import Choice, Claim, Latency, Scaled, WhatIf, beside
-from convista.records import Cost, Memory
+from convista.records import Cost, CostRow, Memory
 from convista.reports import budget_page, price_page
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "choice_text",
     "claims_text",
     "csv_text",
+    "layer_text",
     "many_text",
     "page",
     "scaled_text",
@@ -122,6 +123,28 @@ def _speed(found: Latency | None) -> list[str]:
     ]
 
 
+def layer_text(row: CostRow) -> str:
+    """One layer, and what its units see."""
+    seen = "the whole picture, each of them"
+    if row.receptive_field and row.stride and row.padding:
+        gates = ", and the whole picture through gates" if row.sees_all else ""
+        seen = (
+            f"{_shape(row.receptive_field)} pixels each{gates}, {_shape(row.stride)} pixels apart; the first one "
+            f"{_shape(row.padding)} pixels beyond the picture's edge"
+        )
+    other = ", ".join(f"{kind} {flops:,}" for kind, flops in row.other_flops.items())
+    return "\n".join(
+        [
+            f"{row.name} ({row.kind}), runs {row.calls} time{'s' * (row.calls != 1)}",
+            f"output      {_shape(row.shape)}",
+            f"parameters  {row.params:,}",
+            f"work        {row.macs:,} MACs{f'; FLOPs besides: {other}' if other else ''}",
+            f"saved       {size(row.activation_bytes)} for backward",
+            f"units see   {seen}",
+        ]
+    )
+
+
 def many_text(prices: Sequence[Cost]) -> str:
     """A line for each network."""
     head = ("network", "image", "parameters", "MACs", "saved for backward", "inference", "receptive field")
@@ -170,8 +193,8 @@ def what_if_text(found: WhatIf) -> str:
         if saving.convolutions:
             where = f"{saving.convolutions} convolution{'s' * (saving.convolutions > 1)}"
             lines.append(
-                f"{saving.change}: {saving.formula}, over the {where} that it rewrites {saving.ratio:.4f} of their MACs; "
-                f"foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
+                f"{saving.change}: {saving.formula}, over the {where} that it rewrites {saving.ratio:.4f} of their "
+                f"MACs; foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
             )
         else:
             lines.append(f"{saving.change}: {saving.formula} = {saving.ratio:.4f} of the MACs, as a rule of thumb")

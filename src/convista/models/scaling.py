@@ -10,7 +10,7 @@ from dataclasses import replace
 from convista.blocks import Block, Branches, Cell, Chain, Conv, Linear, Pool, SparseConv, SqueezeExcite
 from convista.errors import InputError
 
-__all__ = ["deepen", "deeper", "wider", "widen"]
+__all__ = ["deepen", "deeper", "widen", "wider"]
 
 
 def wider(width: int, factor: float, least: int = 8) -> int:

@@ -12,8 +12,8 @@ from convista.blocks import Block, Net, Spec
 from convista.errors import InputError
 from convista.models import spec as spec_of
 from convista.models.foreign import ForeignSpec
+from convista.pricing.alive import Alive, bytes_of, saved_for_backward, state_of
 from convista.pricing.fields import Field, Fields
-from convista.pricing.memory import Alive, bytes_of, saved_for_backward, state_of
 from convista.pricing.operations import bill_of
 from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
 from convista.records import Cost, CostRow, CostStage
@@ -107,22 +107,21 @@ def shape_of(model: Priced, image: Image | None = None) -> tuple[int, ...]:
     """The shape (C, H, W) of one input. Raises `InputError` for what is none, or where only the caller can know."""
     if isinstance(model, str):
         model = spec_of(model)
-    model = getattr(model, "spec", model) if isinstance(model, Net) else model
-    known = isinstance(model, Spec | ForeignSpec)
+    spec = model.spec if isinstance(model, Net) else model if isinstance(model, Spec | ForeignSpec) else None
     if isinstance(image, tuple | list):
         if not image or any(not isinstance(n, int) or n < 1 for n in image):
             raise InputError(f"image={image} was given; expected the shape of one input, such as (3, 224, 224).")
         shape = tuple(image)
     elif image is None:
-        if not known:
+        if spec is None:
             raise InputError("A module does not say what it takes: give image=(C, H, W), the shape of one input.")
-        shape = (model.channels, model.image, model.image)  # type: ignore[union-attr]
+        shape = (spec.channels, spec.image, spec.image)
     else:
         if isinstance(image, bool) or not isinstance(image, int) or image < 1:
             raise InputError(f"image={image!r} was given; expected a side in pixels or a shape (C, H, W).")
-        shape = (model.channels if known else 3, image, image)  # type: ignore[union-attr]
-    if isinstance(model, Spec):
-        model.check((shape[-2], shape[-1]))
+        shape = (spec.channels if spec else 3, image, image)
+    if isinstance(spec, Spec) and len(shape) == 3:
+        spec.check((shape[1], shape[2]))
     return shape
 
 

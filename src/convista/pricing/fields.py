@@ -4,7 +4,8 @@ For each tensor we carry, along each spatial axis, the first and the last pixel 
 negative ones lie in the padding) and the pixels between two neighbouring positions (`jump`). A window of kernel k,
 stride s, padding p and dilation d turns them into `low - p * jump`, `high + (d * (k - 1) - p) * jump` and `jump * s`
 (Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks", section 2). Where branches
-meet, a unit sees what any of them sees. What looks at all positions, such as global pooling, sees the whole picture.
+meet, a unit sees what any of them sees. What looks at all positions, such as global pooling, sees the whole picture. Where maps grow again, units differ in
+what they see; the field is then the least that holds every unit's.
 """
 
 from __future__ import annotations
@@ -270,12 +271,23 @@ def _transposition(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
 
 
 def _upsampled(reach: int) -> Rule:
-    """Each position comes from one (nearest) or two (bilinear) or four (bicubic) neighbours along an axis."""
+    """Position o of r times as many lies at o / r + (1 / r - 1) / 2 and takes `reach` neighbours on each side of it.
+
+    With 0 the nearest one alone. Which ones they are depends on o: the field is what holds them all.
+    """
 
     def rule(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
         x, field = seen[0]
         for i, axis in enumerate(field.axes):
-            field = field.slid(i, reach, Fraction(x.shape[axis], out.shape[axis]), Fraction(reach - 1, 2))
+            step, jump = Fraction(x.shape[axis], out.shape[axis]), field.jump[i]
+            centre = (step - 1) / 2
+            below, above = (step - 1, 0) if reach == 0 else (centre - reach, centre + reach)
+            field = replace(
+                field,
+                low=_put(field.low, i, field.low[i] + below * jump),
+                high=_put(field.high, i, field.high[i] + above * jump),
+                jump=_put(field.jump, i, jump * step),
+            )
         return field
 
     return rule
@@ -317,9 +329,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), _adaptive),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "var", "var_mean"), _reduced),
     **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), _pad),
-    **dict.fromkeys(("upsample_nearest2d", "upsample_nearest1d"), _upsampled(1)),
-    "upsample_bilinear2d": _upsampled(2),
-    "upsample_bicubic2d": _upsampled(4),
+    **dict.fromkeys(("upsample_nearest2d", "upsample_nearest1d"), _upsampled(0)),
+    "upsample_bilinear2d": _upsampled(1),
+    "upsample_bicubic2d": _upsampled(2),
     "slice": _slice,
     "select": _select,
     "permute": _permuted,

@@ -15,6 +15,7 @@ from convista.errors import InputError
 from convista.models import create
 from convista.models.foreign import ForeignSpec
 from convista.pricing.count import Image, Priced, cost, shape_of, skeleton
+from convista.pricing.trace import generators_kept
 
 __all__ = ["Latency", "measure"]
 
@@ -50,8 +51,9 @@ def measure(
     if batch < 1:
         raise InputError(f"batch={batch} was given; it must be at least 1.")
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    net, x = _built(model).to(place).eval(), torch.randn(batch, *shape_of(model, image), device=place)
-    with torch.inference_mode():
+    with generators_kept():
+        net, x = _built(model).to(place).eval(), torch.randn(batch, *shape_of(model, image), device=place)
+    with torch.inference_mode(), generators_kept():
         times = _timed(lambda: net(x), place, seconds)
         peak = _peak(place)
     low, median, high = quantiles(times, n=4)

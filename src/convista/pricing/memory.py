@@ -1,165 +1,86 @@
-"""What a network keeps in memory, found on shapes alone.
-
-Training keeps what the backward pass will need (the activations that autograd saves, by storage, so that a map that
-two layers need counts once), besides weights, gradients and the optimiser's state. Inference needs, at its worst
-moment, the maps that are alive at once. What kernels borrow while they work is not foreseen.
-"""
+"""What training and inference need in memory, and how many pictures fit into a budget."""
 
 from __future__ import annotations
 
-import weakref
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-
+from convista.catalogue import amount
 from convista.errors import InputError, UnknownNameError
-from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
+from convista.pricing.alive import bytes_of, inference_peak, saved_for_backward, state_of, training_peak
+from convista.pricing.count import Image, Priced, shape_of, skeleton
 from convista.records import Memory
 
-__all__ = ["STATES", "Alive", "bytes_of", "inference_peak", "largest_batch", "memory", "saved_for_backward", "state_of"]
+__all__ = ["STATES", "largest_batch", "memory"]
 
+# How often an optimizer keeps each trained weight beside the weight itself.
 STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 1, "muon": 1, "adam": 2, "adamw": 2, "lamb": 2}
 
 
-class Alive:
-    """An observer that adds up the bytes of the tensors that are alive; weights and buffers are not among them."""
+def memory(model: Priced, image: Image | None = None, batch: int = 32, optimizer: str = "adamw") -> Memory:
+    """What a training step and an inference on `batch` inputs need, in bytes; `model` and `image` as for `cost`.
 
-    def __init__(self, net: nn.Module, *inputs: Tensor):
-        self.kept = {_key(tensor) for tensor in state_of(net)}
-        self.now = self.peak = 0
-        for tensor in inputs:
-            self._add(tensor)
+    Found without running anything; what kernels borrow while they work comes on top. Raises `InputError`.
 
-    def step(self, step: Step) -> None:
-        """Adds what an operation made."""
-        for tensor in tensors_in(step.out):
-            self._add(tensor)
-
-    def left(self, layer: Layer, out: Any) -> None:
-        """Nothing: a layer makes what its operations make."""
-
-    def _add(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage._cdata in self.kept:
-            return
-        self.kept.add(storage._cdata)
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
-
-    def _forget(self, key: int, size: int) -> None:
-        self.kept.discard(key)
-        self.now -= size
-
-
-def _key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def state_of(net: nn.Module) -> Iterator[Tensor]:
-    yield from net.parameters()
-    yield from net.buffers()
-
-
-def bytes_of(tensors: Iterator[Tensor]) -> int:
-    """Shared ones count once."""
-    return sum({_key(t): t.numel() * t.element_size() for t in tensors}.values())
-
-
-def saved_for_backward(net: nn.Module, shape: tuple[int, ...], batch: int = 1) -> dict[str, int]:
-    """Bytes that a forward pass in training saves for its backward pass, by the layer that saves them first.
-
-    Weights and buffers are not among them; the pictures are, if a layer needs them.
+    >>> need = memory("resnet18", batch=32)
+    >>> need.weights, need.gradients, need.optimizer_state
+    (46796608, 46758048, 93516096)
     """
-    if batch > 1:
-        return watched(net, shape, batch, _saved)
-    try:
-        return watched(net, shape, 1, _saved)
-    except InputError:  # batch normalisation cannot train on a single value
-        return {name: size // 2 for name, size in watched(net, shape, 2, _saved).items()}
-
-
-def _saved(twin: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
-    known: dict[int, Any] = {_key(tensor): tensor for tensor in state_of(twin)}
-    saved: Counter[str] = Counter()
-
-    def pack(tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in known:
-            known[storage._cdata] = storage  # alive, so that no other storage takes its place
-            saved[inside.stack[-1].name] += storage.nbytes()
-
-    with Inside(twin) as inside, torch.autograd.graph.saved_tensors_hooks(pack, _never), torch.enable_grad():
-        twin.train()(*inputs)
-    return dict(saved)
-
-
-def _never(_: None) -> Tensor:
-    raise AssertionError("a price needs no backward pass")
-
-
-def memory(net: nn.Module, shape: tuple[int, ...], batch: int = 32, optimizer: str = "adamw") -> Memory:
-    """What a training step and an inference on `batch` pictures of `shape` need. Raises `InputError`."""
     if optimizer not in STATES:
         raise UnknownNameError("optimizer", optimizer, STATES)
-    trained = bytes_of(p for p in net.parameters() if p.requires_grad)
-    static = bytes_of(state_of(net))
+    if batch < 1:
+        raise InputError(f"batch={batch} was given; it must be at least 1.")
+    net, shape = skeleton(model, image)[0], shape_of(model, image)
+    gradients = bytes_of(p for p in net.parameters() if p.requires_grad)
+    weights, state = bytes_of(state_of(net)), STATES[optimizer] * gradients
     return Memory(
         batch=batch,
         optimizer=optimizer,
-        weights=static,
-        gradients=trained,
-        optimizer_state=STATES[optimizer] * trained,
-        activations=sum(watched(net, shape, batch, _saved).values()),
-        peak_train=static + STATES[optimizer] * trained + watched(net, shape, batch, _step_peak),
+        weights=weights,
+        gradients=gradients,
+        optimizer_state=state,
+        activations=sum(saved_for_backward(net, shape, batch).values()),
+        peak_train=weights + state + training_peak(net, shape, batch),
         peak_infer=inference_peak(net, shape, batch),
     )
 
 
-def _step_peak(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """The most that is alive at once in a forward and a backward pass: maps, their gradients, those of the weights."""
-    alive = Alive(twin, *inputs)
-    with torch.enable_grad(), Inside(twin, [alive]) as inside, Tracer(inside):
-        sum(out.sum() for out in tensors_in(twin.train()(*inputs)) if out.requires_grad).backward()  # type: ignore[union-attr]
-    return alive.peak
+def largest_batch(
+    model: Priced, budget: str | float, image: Image | None = None, optimizer: str | None = "adamw"
+) -> int:
+    """The largest batch whose training step fits into `budget` bytes ("8G"), 0 where none does.
 
+    With `optimizer=None` the largest batch whose inference fits. Raises `InputError`.
 
-def inference_peak(net: nn.Module, shape: tuple[int, ...], batch: int = 1) -> int:
-    """Bytes of weights and maps at the worst moment of inference on `batch` pictures. Raises `InputError`."""
-    return bytes_of(state_of(net)) + int(watched(net, shape, batch, _inference_peak))
-
-
-def _inference_peak(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    alive = Alive(twin, *inputs)
-    with torch.no_grad(), Inside(twin.eval(), [alive]) as inside, Tracer(inside):
-        twin(*inputs)
-    return alive.peak
-
-
-def largest_batch(net: nn.Module, shape: tuple[int, ...], budget: float, optimizer: str | None = "adamw") -> int:
-    """The largest batch whose training step fits into `budget` bytes; whose inference does, where `optimizer` is None.
-
-    0 where none fits. Peaks are worked out at a few batches; between two of them they grow in a straight line.
+    >>> largest_batch("resnet18", "8G")
+    351
     """
-    known = {batch: _peak(net, shape, batch, optimizer) for batch in (2, 4)}
+    most = amount("budget", budget)
+    net, shape = skeleton(model, image)[0], shape_of(model, image)
+
+    def peak(batch: int) -> float:
+        try:
+            return inference_peak(net, shape, batch) if optimizer is None else fixed + training_peak(net, shape, batch)
+        except InputError:
+            if batch > 1:
+                raise
+            return float("inf")  # batch normalisation cannot train on a single value
+
+    if optimizer is not None and optimizer not in STATES:
+        raise UnknownNameError("optimizer", optimizer, STATES)
+    fixed = bytes_of(state_of(net)) + STATES.get(optimizer or "", 0) * bytes_of(
+        p for p in net.parameters() if p.requires_grad
+    )
+    return _largest(peak, most)
+
+
+def _largest(peak: Callable[[int], float], most: float) -> int:
+    """By straight lines through known batches: between two of them the peak grows in one."""
+    known = {batch: peak(batch) for batch in (2, 4)}
     while True:
-        low, high = sorted(known, key=lambda batch: abs(known[batch] - budget))[:2]
+        near = [batch for batch in known if known[batch] < float("inf")]
+        low, high = sorted(near, key=lambda batch: abs(known[batch] - most))[:2]
         slope = (known[high] - known[low]) / (high - low)
-        guess = max(1, int(low + (budget - known[low]) / slope))
+        guess = max(1, int(low + (most - known[low]) / slope))
         if guess in known:
-            return max((batch for batch in known if known[batch] <= budget), default=0)
-        known[guess] = _peak(net, shape, guess, optimizer)
-
-
-def _peak(net: nn.Module, shape: tuple[int, ...], batch: int, optimizer: str | None) -> float:
-    if optimizer is None:
-        return inference_peak(net, shape, batch)
-    try:
-        return memory(net, shape, batch, optimizer).peak_train
-    except InputError:
-        if batch > 1:
-            raise
-        return float("inf")  # batch normalisation cannot train on a single value
+            return max((batch for batch in known if known[batch] <= most), default=0)
+        known[guess] = peak(guess)

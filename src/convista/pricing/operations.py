@@ -84,7 +84,8 @@ FREE = {
     "native_channel_shuffle", "channel_shuffle", "im2col", "col2im", "upsample_nearest1d", "upsample_nearest2d",
     "upsample_nearest3d", "_upsample_nearest_exact2d", "bernoulli", "native_dropout", "rand", "rand_like", "randn",
     "randn_like", "randint", "randperm", "uniform", "normal", "slice_scatter", "select_scatter", "set_data",
-    "max_unpool2d", "unsafe_split", "split_with_sizes_copy", "_local_scalar_dense", "is_same_size", "rot90", "unbind", "as_strided",
+    "max_unpool2d", "unsafe_split", "split_with_sizes_copy", "_local_scalar_dense", "is_same_size", "rot90",
+    "unbind", "as_strided",
 }  # fmt: skip
 
 

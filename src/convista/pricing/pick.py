@@ -10,9 +10,10 @@ from convista.blocks import Spec
 from convista.catalogue import Budget, Published, amount, catalogue, comparable
 from convista.errors import InputError, UnknownNameError
 from convista.models import NETWORKS
-from convista.pricing.count import count, skeleton
+from convista.pricing.alive import inference_peak
+from convista.pricing.count import count, shape_of, skeleton
 from convista.pricing.latency import measure
-from convista.pricing.memory import inference_peak, memory
+from convista.pricing.memory import memory
 
 __all__ = ["Choice", "Excluded", "Picked", "pick"]
 
@@ -98,11 +99,9 @@ class Candidate:
         return self._once("memory", self._memory)
 
     def _memory(self) -> float:
-        net, _ = skeleton(self.spec)
-        shape = (self.spec.channels, self.spec.image, self.spec.image)
         if self.budget.training:
-            return memory(net, shape, self.budget.batch).peak_train
-        return inference_peak(net, shape, self.budget.batch)
+            return memory(self.spec, batch=self.budget.batch).peak_train
+        return inference_peak(skeleton(self.spec)[0], shape_of(self.spec), self.budget.batch)
 
     def ms(self) -> float:
         """Milliseconds of a forward pass, measured."""

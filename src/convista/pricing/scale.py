@@ -16,7 +16,7 @@ __all__ = ["Scaled", "scale"]
 
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15  # found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2
 STEP = 0.05  # of phi
-SMALLEST, LARGEST = -8.0, 12.0  # phi
+SMALLEST, LARGEST = -24.0, 12.0  # phi
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def scale(
 
     >>> found = scale("efficientnet_b0", max_macs="1G")
     >>> found.image, found.cost.macs < 1e9
-    (260, True)
+    (256, True)
     """
     bounds = {
         "macs": None if max_macs is None else amount("max_macs", max_macs),
@@ -118,7 +118,7 @@ class _Search:
 
     def _smallest(self) -> int:
         """A number of steps below zero at which the network fits."""
-        for phi in (-1.0, -2.0, -4.0, SMALLEST):
+        for phi in (-1.0, -2.0, -4.0, -8.0, -16.0, SMALLEST):
             try:
                 if self.fits(phi):
                     return round(phi / STEP)

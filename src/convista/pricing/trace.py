@@ -6,15 +6,18 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convista.errors import InputError
 
-__all__ = ["Inside", "Layer", "Observer", "Step", "Tracer", "observe", "tensors_in", "watched", "weightless"]
+Found = TypeVar("Found")
+
+__all__ = ["Inside", "Layer", "Observer", "Step", "Tracer", "generators_kept", "tensors_in", "watched", "weightless"]
 
 
 class Layer(NamedTuple):
@@ -71,11 +74,11 @@ class Inside:
             hook.remove()
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Tells observers about each operation, and in which layer it is."""
 
     def __init__(self, inside: Inside):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.inside = inside
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,12 +87,6 @@ class Tracer(TorchDispatchMode):
         for observer in self.inside.observers:
             observer.step(step)
         return out
-
-
-def observe(net: nn.Module, inputs: tuple[Tensor, ...], observers: Sequence[Observer]) -> Any:
-    """What `net` returns for the inputs, under the eyes of the observers."""
-    with Inside(net, observers) as inside, Tracer(inside):
-        return net(*inputs)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -114,7 +111,7 @@ def weightless(net: nn.Module) -> nn.Module:
 
 
 def _shape_of(tensor: Tensor) -> Tensor:
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         raise InputError("A lazy layer does not know its shape yet: run the network once before pricing it.")
     empty = torch.empty_like(tensor, device="meta")
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
@@ -134,14 +131,14 @@ def _example(net: nn.Module, shape: tuple[int, ...], batch: int, device: str = "
 
 
 def watched(
-    net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Any]
-) -> Any:
+    net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Found]
+) -> Found:
     """What `run(copy of net, input)` returns, on shapes alone; with numbers where the network looks at its values.
 
     The generators of torch and of Python are where they were when it is done. Raises `InputError` when the network
     cannot take the input.
     """
-    with _generators_kept():
+    with generators_kept():
         try:
             twin = weightless(net)
             return run(twin, _example(twin, shape, batch))
@@ -166,7 +163,8 @@ def _refusal(net: nn.Module, shape: tuple[int, ...], error: Exception) -> InputE
 
 
 @contextmanager
-def _generators_kept() -> Iterator[None]:
+def generators_kept() -> Iterator[None]:
+    """Leaves the generators of torch and of Python as they were."""
     state = random.getstate()
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
