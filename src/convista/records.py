@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -236,15 +237,23 @@ class Cost:
     rows: tuple[CostRow, ...]
 
     def layer(self, name: str) -> CostRow:
-        """The row of a layer; of a block or stage its last one. Raises `UnknownNameError`."""
-        found = [row for row in self.rows if row.name == name] or [
-            row for row in self.rows if row.name.startswith(f"{name}.")
-        ]
+        """The row of a layer, a block or a stage: what it holds taken together. Raises `UnknownNameError`."""
+        found = [row for row in self.rows if f"{row.name}.".startswith(f"{name}.")]
         if not found:
             parts = [row.name.split(".") for row in self.rows]
             known = {".".join(part[: i + 1]) for part in parts for i in range(len(part))}
             raise UnknownNameError("layer", name, sorted(known))
-        return found[-1]
+        if len(found) == 1:
+            return found[0]
+        return replace(
+            found[-1],
+            name=name,
+            kind=f"{len(found)} layers",
+            params=sum(row.params for row in found),
+            macs=sum(row.macs for row in found),
+            other_flops=dict(sum((Counter(row.other_flops) for row in found), Counter())),
+            activation_bytes=sum(row.activation_bytes for row in found),
+        )
 
     def __str__(self) -> str:
         head = ("stage", "output", "parameters", "MACs", "saved for backward")

@@ -197,7 +197,7 @@ def _tell_what_if(name: str, question: Question, json: bool, out: Path | None) -
     data = {"before": asdict(found.before), "after": asdict(found.after), "savings": [asdict(s) for s in found.savings]}
     _put(data) if json else print(prices.what_if_text(found))
     if out is not None:
-        _write(out, prices.page(found.after, other=found.before), [asdict(row) for row in found.after.rows], data)
+        _write(out, prices.what_if_page(found), [asdict(row) for row in found.after.rows], data)
 
 
 def _tell_beside(name: str, question: Question, json: bool, out: Path | None) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "page",
     "scaled_text",
     "text",
+    "what_if_page",
     "what_if_text",
 ]
 
@@ -188,19 +189,31 @@ def _ratios(first: Cost, second: Cost) -> list[str]:
 
 def what_if_text(found: WhatIf) -> str:
     """A network before and after, and what the formulas said."""
-    lines = [found.after.model, "", beside_text(found.before, found.after, ("before", "after")), ""]
+    table = beside_text(found.before, found.after, ("before", "after"))
+    return "\n".join([found.after.model, "", table, "", *(f"{word}: {said}" for word, said in _savings(found))])
+
+
+def what_if_page(found: WhatIf) -> str:
+    """The page of a changed network beside the one it was."""
+    return price_page(found.after, found.before, [*_savings(found), *_split(_facts(found.after))])
+
+
+def _savings(found: WhatIf) -> list[tuple[str, str]]:
+    """What each formula foresaw, and what was counted: word and sentence."""
+    lines = []
     for saving in found.savings:
         if saving.convolutions:
             where = f"{saving.convolutions} convolution{'s' * (saving.convolutions > 1)}"
-            lines.append(
-                f"{saving.change}: {saving.formula}, over the {where} that it rewrites {saving.ratio:.4f} of their "
-                f"MACs; foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
+            said = (
+                f"{saving.formula}, over the {where} that it rewrites {saving.ratio:.4f} of their MACs; "
+                f"foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
             )
         else:
-            lines.append(f"{saving.change}: {saving.formula} = {saving.ratio:.4f} of the MACs, as a rule of thumb")
+            said = f"{saving.formula} = {saving.ratio:.4f} of the MACs, as a rule of thumb"
+        lines.append((saving.change, said))
     ratio = found.after.macs / found.before.macs
-    lines.append(f"counted: {found.after.params:,} parameters, {found.after.macs:,} MACs, {ratio:.4f} of the network's")
-    return "\n".join(lines)
+    counted = f"{found.after.params:,} parameters, {found.after.macs:,} MACs, {ratio:.4f} of the network's"
+    return [*lines, ("counted", counted)]
 
 
 def choice_text(choice: Choice, budget: Budget) -> str:
@@ -265,7 +278,12 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 def page(price: Cost, more: Mapping[str, Any] | None = None, other: Cost | None = None) -> str:
     """The page of a network, with another one beside it."""
     facts = [*_facts(price), *_memory(more or {}), *_speed((more or {}).get("latency"))]
-    return price_page(price, other, [(line[:17].strip(), line[17:]) for line in facts])
+    return price_page(price, other, _split(facts))
+
+
+def _split(facts: Sequence[str]) -> list[tuple[str, str]]:
+    """Word and sentence of each line."""
+    return [(line[:17].strip(), line[17:]) for line in facts]
 
 
 def choice_page(choice: Choice, budget: Budget) -> str:

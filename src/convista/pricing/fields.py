@@ -4,8 +4,8 @@ For each tensor we carry, along each spatial axis, the first and the last pixel 
 negative ones lie in the padding) and the pixels between two neighbouring positions (`jump`). A window of kernel k,
 stride s, padding p and dilation d turns them into `low - p * jump`, `high + (d * (k - 1) - p) * jump` and `jump * s`
 (Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks", section 2). Where branches
-meet, a unit sees what any of them sees. What looks at all positions, such as global pooling, sees the whole picture. Where maps grow again, units differ in
-what they see; the field is then the least that holds every unit's.
+meet, a unit sees what any of them sees. What looks at all positions, such as global pooling, sees the whole picture.
+Where maps grow again, units differ in what they see; the field is then the least that holds every unit's.
 """
 
 from __future__ import annotations
@@ -157,16 +157,18 @@ def _kept(tensor: Tensor, out: Tensor, field: Field) -> Field:
     return replace(field, axes=axes)
 
 
-def _window(field: Field, before: Tensor, after: Tensor, over: int, **sliding: Any) -> Field:
+def _window(field: Field, before: Tensor, over: int, **sliding: Any) -> Field:
     """Behind a window over the last `over` dimensions; one that covers all positions at once sees the whole picture."""
-    words = {key: sides(value, over) for key, value in sliding.items()}
-    covers = all(after.shape[axis] == 1 for axis in field.axes) and any(before.shape[axis] > 1 for axis in field.axes)
-    if covers and not any(words["padding"]):
+    words = [sides(sliding[key], over) for key in ("kernel", "stride", "padding", "dilation")]
+    windows = {axis: [word[axis - (before.ndim - over)] for word in words] for axis in field.axes}
+    if any(before.shape[axis] > 1 for axis in field.axes) and all(
+        axis >= before.ndim - over and padding == 0 and dilation * (kernel - 1) + 1 == before.shape[axis]
+        for axis, (kernel, _, padding, dilation) in windows.items()
+    ):
         return WHOLE
     for i, axis in enumerate(field.axes):
-        at = axis - (before.ndim - over)
-        if at >= 0:
-            field = field.slid(i, *(words[key][at] for key in ("kernel", "stride", "padding", "dilation")))
+        if axis >= before.ndim - over:
+            field = field.slid(i, *windows[axis])
     return field
 
 
@@ -178,7 +180,7 @@ def _convolution(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     if transposed:
         return _transposed(field, tuple(weight.shape[2:]), stride, padding, dilation)
     kernel = tuple(weight.shape[2:])
-    return _window(field, x, out, len(kernel), kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    return _window(field, x, len(kernel), kernel=kernel, stride=stride, padding=padding, dilation=dilation)
 
 
 def _transposed(field: Field, kernel: tuple[int, ...], stride: Any, padding: Any, dilation: Any) -> Field:
@@ -202,7 +204,7 @@ def _pool(name: str) -> Rule:
         if not field.axes:
             return field
         over = WINDOWED[name]
-        return _window(field, x, out, over, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+        return _window(field, x, over, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
 
     return rule
 

@@ -11,6 +11,7 @@ from statistics import quantiles
 import torch
 from torch import Tensor, nn
 
+from convista.devices import pick_device
 from convista.errors import InputError
 from convista.models import create
 from convista.models.foreign import ForeignSpec
@@ -50,7 +51,7 @@ def measure(
     """
     if batch < 1:
         raise InputError(f"batch={batch} was given; it must be at least 1.")
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = pick_device(device)
     with generators_kept():
         net, x = _built(model).to(place).eval(), torch.randn(batch, *shape_of(model, image), device=place)
     with torch.inference_mode(), generators_kept():

@@ -31,7 +31,9 @@ def price_page(price: Cost, other: Cost | None, facts: Sequence[tuple[str, str]]
     """
     known = catalogue().get(price.model)
     dataset = known.dataset if known else comparable([])
-    marks = {"macs": float(price.macs)} if known is None else {"macs": float(price.macs), "top1": known.top1 or 0.0}
+    marks = {"macs": float(price.macs)}
+    if known is not None and known.top1 and price.image[-1] == known.image:
+        marks["top1"] = known.top1
     return template("price.html").render(
         price=price,
         other=other,

@@ -1,6 +1,6 @@
 """What a network is for: so far, telling classes of pictures apart."""
 
 from convista.tasks.classify import Place, resume_classifier, train_classifier
-from convista.tasks.run import Run, pick_device
+from convista.tasks.run import Run
 
-__all__ = ["Place", "Run", "pick_device", "resume_classifier", "train_classifier"]
+__all__ = ["Place", "Run", "resume_classifier", "train_classifier"]

@@ -37,11 +37,12 @@ from convista.data import (
     stored_side,
     user_cache,
 )
+from convista.devices import pick_device
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
 from convista.files import make_folder, shown, storage_error, write_atomically
 from convista.models import spec
 from convista.records import Recipe, View
-from convista.tasks.run import VERSION, Run, pick_device
+from convista.tasks.run import VERSION, Run
 from convista.training import (
     Console,
     Training,

@@ -36,6 +36,7 @@ from convista.data import (
     user_cache,
 )
 from convista.data.source import FolderSource
+from convista.devices import pick_device
 from convista.errors import DataError, RunError
 from convista.files import write_atomically
 from convista.models import load_weights, read_spec
@@ -43,26 +44,11 @@ from convista.pricing import cost
 from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
 from convista.training import logits_of, score, softmax
 
-__all__ = ["Run", "pick_device"]
+__all__ = ["Run"]
 
 BATCH = 64
 Picture = str | os.PathLike[str] | Image.Image
 VERSION = 1  # of run.json
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """`auto` takes a GPU where there is one. Raises `RunError` when the device asked for is not there."""
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if name == "auto":
-        name = "cuda" if there["cuda"] else "cpu"
-    if not there.get(name, False):
-        known = ", ".join(key for key, is_there in there.items() if is_there)
-        raise RunError(f"The device '{name}' is not on this machine; there is: auto, {known}.")
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
 
 
 @dataclass(frozen=True, repr=False)
