@@ -4,9 +4,9 @@
     python benchmarks/memory_truth.py
 
 The truth of what is saved: unique storages that autograd saves on the CPU with real numbers, weights and buffers left
-out. The truth of the worst moment: what torch's profiler sees allocated on the CPU in a training step with AdamW and in
-an inference, above what was allocated before; it holds what kernels borrow, too. torchinfo's "forward/backward pass
-size" is beside the first.
+out. The truth of the worst moment: what torch's profiler sees allocated on the CPU in a forward and backward pass, and
+in an inference, above what was allocated before: inputs, maps and gradients, but not weights and optimizer, which both
+sides would share. It holds what kernels borrow, too. torchinfo's "forward/backward pass size" is beside the first.
 """
 
 import argparse
@@ -83,12 +83,12 @@ def main() -> None:
             with torch.no_grad():
                 net.eval()(x)
 
-        static = need.weights + need.optimizer_state + x.nbytes
         net.zero_grad(set_to_none=True)
-        train, inference = worst(step) + static, worst(infer) + need.weights + x.nbytes
+        train, inference = worst(step) + x.nbytes, worst(infer) + x.nbytes
+        foreseen = need.peak_train - need.weights - need.optimizer_state, need.peak_infer - need.weights
         print(
             f"| {name} | {truth / 1e6:.1f} | {need.activations / truth:.3f} | {info / truth:.2f} | {train / 1e6:.0f} | "
-            f"{need.peak_train / train:.3f} | {inference / 1e6:.0f} | {need.peak_infer / inference:.3f} |"
+            f"{foreseen[0] / train:.3f} | {inference / 1e6:.1f} | {foreseen[1] / inference:.3f} |"
         )
 
 

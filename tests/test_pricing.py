@@ -21,7 +21,7 @@ import convista
 from convista.blocks import Conv, SqueezeExcite
 from convista.blocks.windows import SameAvgPool2d, SameMaxPool2d
 from convista.errors import InputError, UnknownNameError
-from convista.pricing import beside, claims, what_if
+from convista.pricing import beside, claims, shapes, what_if
 
 
 class Functional(nn.Module):
@@ -537,3 +537,37 @@ def test_what_cannot_be_priced_says_why(model: object, image: object, said: str)
 def test_a_block_costs_what_its_formula_says() -> None:
     assert convista.cost(Conv(32, 3, norm=None, act=None), image=(16, 10, 10)).macs == 9 * 16 * 32 * 100
     assert convista.cost(SqueezeExcite(4), image=(16, 10, 10)).macs == 2 * 16 * 4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_shapes_worked_out_at_once_are_those_of_real_numbers(training: bool) -> None:
+    """Forward and backward, operation by operation."""
+    x, y = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
+    weight = (torch.ones(3), torch.zeros(3), torch.zeros(3), torch.ones(3))
+    statistics = (torch.zeros(3), torch.ones(3))
+    aten = torch.ops.aten
+    cases = {
+        aten.native_batch_norm.default: (x, *weight, training, 0.1, 1e-5),
+        aten.native_batch_norm_backward.default: (
+            x, y, weight[0], *weight[2:], *statistics, training, 1e-5, [True, True, False],
+        ),
+        aten.relu.default: (x,), aten.silu.default: (x,), aten.sigmoid.default: (x,), aten.hardtanh.default: (x, 0, 6),
+        aten.threshold_backward.default: (x, y, 0), aten.add.Tensor: (x, y), aten.mul.Tensor: (x, y),
+        aten.cat.default: ([x, x[:, :2], y], 1),
+    }  # fmt: skip
+    assert set(cases) == set(shapes.RULES)
+
+    def meta(value: object) -> object:
+        return [meta(v) for v in value] if isinstance(value, list) else getattr(value, "to", lambda _: value)("meta")
+
+    def described(out: object) -> list[object]:
+        parts = out if isinstance(out, tuple) else (out,)
+        return [part if part is None else (part.shape, part.dtype) for part in parts]
+
+    for operation, args in cases.items():
+        assert described(shapes.shaped(operation, tuple(meta(a) for a in args))) == described(operation(*args)), (
+            operation
+        )
+    assert shapes.shaped(aten.add.Tensor, (x.to("meta"), y[:1].to("meta"))) is None
+    assert shapes.shaped(aten.cat.default, ([x.to("meta"), x[:1].to("meta")], 1)) is None
+    assert shapes.shaped(aten.relu.default, (x,)) is None

@@ -2,7 +2,7 @@
 
 from convista.pricing.claims import Claim, claims
 from convista.pricing.compare import Beside, beside
-from convista.pricing.count import cost, shape_of, skeleton
+from convista.pricing.count import cost
 from convista.pricing.latency import Latency, measure
 from convista.pricing.memory import largest_batch, memory
 from convista.pricing.pick import Choice, Excluded, Picked, pick
@@ -28,7 +28,5 @@ __all__ = [
     "memory",
     "pick",
     "scale",
-    "shape_of",
-    "skeleton",
     "what_if",
 ]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convista.errors import InputError
-from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
+from convista.pricing.trace import Inside, Layer, Step, Subject, Tracer, tensors_in
 
 __all__ = ["Alive", "bytes_of", "inference_peak", "saved_for_backward", "state_of", "training_peak"]
 
@@ -67,17 +67,17 @@ def bytes_of(tensors: Iterator[Tensor]) -> int:
     return sum({_key(t): t.numel() * t.element_size() for t in tensors}.values())
 
 
-def saved_for_backward(net: nn.Module, shape: tuple[int, ...], batch: int = 1) -> dict[str, int]:
+def saved_for_backward(subject: Subject, batch: int = 1) -> dict[str, int]:
     """Bytes that a forward pass in training saves for its backward pass, by the layer that saves them first.
 
     Weights and buffers are not among them; the pictures are, if a layer needs them.
     """
     if batch > 1:
-        return watched(net, shape, batch, _saved)
+        return subject.watched(batch, _saved)
     try:
-        return watched(net, shape, 1, _saved)
+        return subject.watched(1, _saved)
     except InputError:  # batch normalisation cannot train on a single value
-        return {name: size // 2 for name, size in watched(net, shape, 2, _saved).items()}
+        return {name: size // 2 for name, size in subject.watched(2, _saved).items()}
 
 
 def _saved(twin: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
@@ -90,7 +90,8 @@ def _saved(twin: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
             known[storage._cdata] = storage  # alive, so that no other storage takes its place
             saved[inside.stack[-1].name] += storage.nbytes()
 
-    with Inside(twin) as inside, torch.autograd.graph.saved_tensors_hooks(pack, _never), torch.enable_grad():
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, _never)
+    with torch.enable_grad(), Inside(twin) as inside, Tracer(inside), hooks:
         twin.train()(*inputs)
     return dict(saved)
 
@@ -104,17 +105,18 @@ def _step(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     alive = Alive(twin, *inputs)
     with torch.enable_grad(), Inside(twin, [alive]) as inside, Tracer(inside):
         sum(out.sum() for out in tensors_in(twin.train()(*inputs)) if out.requires_grad).backward()  # type: ignore[union-attr]
+    twin.zero_grad()
     return alive.peak
 
 
-def training_peak(net: nn.Module, shape: tuple[int, ...], batch: int) -> int:
+def training_peak(subject: Subject, batch: int) -> int:
     """Bytes of inputs, maps and gradients at the worst moment of a training step; weights and optimizer left out."""
-    return watched(net, shape, batch, _step)
+    return subject.watched(batch, _step)
 
 
-def inference_peak(net: nn.Module, shape: tuple[int, ...], batch: int = 1) -> int:
+def inference_peak(subject: Subject, batch: int = 1) -> int:
     """Bytes of weights and maps at the worst moment of inference on `batch` pictures. Raises `InputError`."""
-    return bytes_of(state_of(net)) + watched(net, shape, batch, _inference)
+    return bytes_of(state_of(subject.net)) + subject.watched(batch, _inference)
 
 
 def _inference(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:

@@ -15,10 +15,10 @@ from convista.models.foreign import ForeignSpec
 from convista.pricing.alive import Alive, bytes_of, saved_for_backward, state_of
 from convista.pricing.fields import Field, Fields
 from convista.pricing.operations import bill_of
-from convista.pricing.trace import Inside, Layer, Step, Tracer, tensors_in, watched
+from convista.pricing.trace import Inside, Layer, Step, Subject, Tracer, tensors_in
 from convista.records import Cost, CostRow, CostStage
 
-__all__ = ["Image", "Priced", "cost", "count", "shape_of", "skeleton"]
+__all__ = ["Image", "Priced", "cost", "count", "subject_of"]
 
 Image = int | tuple[int, ...]
 Priced = str | Spec | ForeignSpec | nn.Module | Block
@@ -39,17 +39,17 @@ def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cos
     >>> cost(nn.Conv2d(3, 64, 7, stride=2, padding=3), image=(3, 224, 224)).macs
     118013952
     """
-    net, name = skeleton(model, image)
-    shape = shape_of(model, image)
+    subject = subject_of(model, image)
+    net, name = subject.net, subject.name
     counter = _Counter(net)
-    fields, peak = watched(net, shape, 1, lambda twin, inputs: _inference(twin, inputs, counter))
+    fields, peak = subject.watched(1, lambda twin, inputs: _inference(twin, inputs, counter))
     if strict and counter.unknown:
         known = ", ".join(f"{operation} in {where}" for operation, where in counter.unknown)
         raise InputError(f"{name} does what has no known cost: {known}. Without strict it is listed as uncounted.")
-    rows = tuple(counter.rows(net, fields, saved_for_backward(net, shape)))
+    rows = tuple(counter.rows(net, fields, saved_for_backward(subject)))
     return Cost(
         model=name,
-        image=shape,
+        image=subject.shape,
         params=sum(row.params for row in rows),
         macs=sum(row.macs for row in rows),
         flops=2 * sum(row.macs for row in rows),
@@ -70,43 +70,46 @@ def count(spec: Spec) -> tuple[int, int]:
     >>> count(spec_of("resnet18"))
     (11689512, 1814073344)
     """
-    net, _ = skeleton(spec)
-    counter = _Counter(net)
+    subject = subject_of(spec)
+    counter = _Counter(subject.net)
 
     def run(twin: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         with torch.no_grad(), Inside(twin.eval(), [counter]) as inside, Tracer(inside):
             twin(*inputs)
 
-    watched(net, shape_of(spec), 1, run)
-    return sum(p.numel() for p in net.parameters()), counter.macs.total()
+    subject.watched(1, run)
+    return sum(p.numel() for p in subject.net.parameters()), counter.macs.total()
 
 
-def skeleton(model: Priced, image: Image | None = None) -> tuple[nn.Module, str]:
-    """A module without memory for its weights, where `model` is not one yet, and its name."""
+def subject_of(model: Priced, image: Image | None = None) -> Subject:
+    """The network to price, without memory for its weights where it is not built yet, and the shape of its input."""
     if isinstance(model, str):
         model = spec_of(model)
+    shape = _shape(model, image)
     if isinstance(model, nn.Module):
-        return model, model.spec.name if isinstance(model, Net) else type(model).__name__
+        name = model.spec.name if isinstance(model, Net) else type(model).__name__
+        return Subject(model, name, shape)
+    if isinstance(model, ForeignSpec):
+        net = _of_another_library(model)
+        return Subject(net, model.name, shape, ours=all(p.is_meta for p in net.parameters()))
     with torch.device("meta"):
         if isinstance(model, Spec):
-            return Net(model), model.name
+            return Subject(Net(model), model.name, shape, ours=True)
         if isinstance(model, Block):
-            return model(shape_of(model, image)[0]), model.text()
-        return _of_another_library(model), model.name
+            return Subject(model(shape[0]), model.text(), shape, ours=True)
+    raise InputError(f"A {type(model).__name__} was given; expected a name, a Spec, a torch.nn.Module or a block.")
 
 
 def _of_another_library(spec: ForeignSpec) -> nn.Module:
     try:
-        return spec()
-    except (NotImplementedError, RuntimeError):  # some look at their own weights while they are built
-        with torch.device("cpu"):
+        with torch.device("meta"):
             return spec()
+    except (NotImplementedError, RuntimeError):  # some look at their own weights while they are built
+        return spec()
 
 
-def shape_of(model: Priced, image: Image | None = None) -> tuple[int, ...]:
+def _shape(model: Priced, image: Image | None) -> tuple[int, ...]:
     """The shape (C, H, W) of one input. Raises `InputError` for what is none, or where only the caller can know."""
-    if isinstance(model, str):
-        model = spec_of(model)
     spec = model.spec if isinstance(model, Net) else model if isinstance(model, Spec | ForeignSpec) else None
     if isinstance(image, tuple | list):
         if not image or any(not isinstance(n, int) or n < 1 for n in image):

@@ -11,11 +11,12 @@ from statistics import quantiles
 import torch
 from torch import Tensor, nn
 
+from convista.blocks import Spec
 from convista.devices import pick_device
 from convista.errors import InputError
 from convista.models import create
 from convista.models.foreign import ForeignSpec
-from convista.pricing.count import Image, Priced, cost, shape_of, skeleton
+from convista.pricing.count import Image, Priced, cost, subject_of
 from convista.pricing.trace import generators_kept
 
 __all__ = ["Latency", "measure"]
@@ -53,7 +54,8 @@ def measure(
         raise InputError(f"batch={batch} was given; it must be at least 1.")
     place = pick_device(device)
     with generators_kept():
-        net, x = _built(model).to(place).eval(), torch.randn(batch, *shape_of(model, image), device=place)
+        net = _built(model, image).to(place).eval()
+        x = torch.randn(batch, *subject_of(model, image).shape, device=place)
     with torch.inference_mode(), generators_kept():
         times = _timed(lambda: net(x), place, seconds)
         peak = _peak(place)
@@ -63,7 +65,7 @@ def measure(
     return Latency(1e3 * median, 1e3 * low, 1e3 * high, len(times), batch, _name(place), threads, peak / 1e9, share)
 
 
-def _built(model: Priced) -> nn.Module:
+def _built(model: Priced, image: Image | None) -> nn.Module:
     if isinstance(model, nn.Module):
         if any(p.is_meta for p in model.parameters()):
             raise InputError("A network on the meta device has no numbers to run with: build it on a real device.")
@@ -72,8 +74,9 @@ def _built(model: Priced) -> nn.Module:
         return create(model)
     if isinstance(model, ForeignSpec):
         return model()
-    net, _ = skeleton(model, 224)
-    made = net.to_empty(device="cpu")
+    if isinstance(model, Spec):
+        return model()
+    made = subject_of(model, image).net.to_empty(device="cpu")
     for tensor in [*made.parameters(), *made.buffers()]:
         if tensor.is_floating_point():
             tensor.data.uniform_(0.01, 0.02)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from convista.catalogue import amount
 from convista.errors import InputError, UnknownNameError
 from convista.pricing.alive import bytes_of, inference_peak, saved_for_backward, state_of, training_peak
-from convista.pricing.count import Image, Priced, shape_of, skeleton
+from convista.pricing.count import Image, Priced, subject_of
 from convista.records import Memory
 
 __all__ = ["STATES", "largest_batch", "memory"]
@@ -29,18 +29,18 @@ def memory(model: Priced, image: Image | None = None, batch: int = 32, optimizer
         raise UnknownNameError("optimizer", optimizer, STATES)
     if batch < 1:
         raise InputError(f"batch={batch} was given; it must be at least 1.")
-    net, shape = skeleton(model, image)[0], shape_of(model, image)
-    gradients = bytes_of(p for p in net.parameters() if p.requires_grad)
-    weights, state = bytes_of(state_of(net)), STATES[optimizer] * gradients
+    subject = subject_of(model, image)
+    gradients = bytes_of(p for p in subject.net.parameters() if p.requires_grad)
+    weights, state = bytes_of(state_of(subject.net)), STATES[optimizer] * gradients
     return Memory(
         batch=batch,
         optimizer=optimizer,
         weights=weights,
         gradients=gradients,
         optimizer_state=state,
-        activations=sum(saved_for_backward(net, shape, batch).values()),
-        peak_train=weights + state + training_peak(net, shape, batch),
-        peak_infer=inference_peak(net, shape, batch),
+        activations=sum(saved_for_backward(subject, batch).values()),
+        peak_train=weights + state + training_peak(subject, batch),
+        peak_infer=inference_peak(subject, batch),
     )
 
 
@@ -55,21 +55,20 @@ def largest_batch(
     351
     """
     most = amount("budget", budget)
-    net, shape = skeleton(model, image)[0], shape_of(model, image)
+    if optimizer is not None and optimizer not in STATES:
+        raise UnknownNameError("optimizer", optimizer, STATES)
+    subject = subject_of(model, image)
+    trained = bytes_of(p for p in subject.net.parameters() if p.requires_grad)
+    fixed = bytes_of(state_of(subject.net)) + STATES.get(optimizer or "", 0) * trained
 
     def peak(batch: int) -> float:
         try:
-            return inference_peak(net, shape, batch) if optimizer is None else fixed + training_peak(net, shape, batch)
+            return inference_peak(subject, batch) if optimizer is None else fixed + training_peak(subject, batch)
         except InputError:
             if batch > 1:
                 raise
             return float("inf")  # batch normalisation cannot train on a single value
 
-    if optimizer is not None and optimizer not in STATES:
-        raise UnknownNameError("optimizer", optimizer, STATES)
-    fixed = bytes_of(state_of(net)) + STATES.get(optimizer or "", 0) * bytes_of(
-        p for p in net.parameters() if p.requires_grad
-    )
     return _largest(peak, most)
 
 

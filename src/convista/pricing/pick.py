@@ -11,7 +11,7 @@ from convista.catalogue import Budget, Published, amount, catalogue, comparable
 from convista.errors import InputError, UnknownNameError
 from convista.models import NETWORKS
 from convista.pricing.alive import inference_peak
-from convista.pricing.count import count, shape_of, skeleton
+from convista.pricing.count import count, subject_of
 from convista.pricing.latency import measure
 from convista.pricing.memory import memory
 
@@ -101,7 +101,7 @@ class Candidate:
     def _memory(self) -> float:
         if self.budget.training:
             return memory(self.spec, batch=self.budget.batch).peak_train
-        return inference_peak(skeleton(self.spec)[0], shape_of(self.spec), self.budget.batch)
+        return inference_peak(subject_of(self.spec), self.budget.batch)
 
     def ms(self) -> float:
         """Milliseconds of a forward pass, measured."""

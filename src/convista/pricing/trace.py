@@ -14,10 +14,11 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convista.errors import InputError
+from convista.pricing.shapes import shaped
 
 Found = TypeVar("Found")
 
-__all__ = ["Inside", "Layer", "Observer", "Step", "Tracer", "generators_kept", "tensors_in", "watched", "weightless"]
+__all__ = ["Inside", "Layer", "Observer", "Step", "Subject", "Tracer", "generators_kept", "tensors_in", "weightless"]
 
 
 class Layer(NamedTuple):
@@ -82,7 +83,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.inside = inside
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = None if kwargs else shaped(func, args)
+        out = func(*args, **(kwargs or {})) if out is None else out
         step = Step(func, args, out, self.inside.stack[-1])
         for observer in self.inside.observers:
             observer.step(step)
@@ -124,42 +126,55 @@ def _unhooked(net: nn.Module) -> nn.Module:
     return net
 
 
-def _example(net: nn.Module, shape: tuple[int, ...], batch: int, device: str = "meta") -> tuple[Tensor, ...]:
-    """The input (batch, *shape), of the type of the network's weights."""
-    kinds = (p.dtype for p in net.parameters() if p.is_floating_point())
-    return (torch.zeros(batch, *shape, device=device, dtype=next(kinds, torch.get_default_dtype())),)
+REFUSALS = (RuntimeError, TypeError, ValueError, LookupError, AssertionError, AttributeError)  # what networks raise
 
 
-def watched(
-    net: nn.Module, shape: tuple[int, ...], batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Found]
-) -> Found:
-    """What `run(copy of net, input)` returns, on shapes alone; with numbers where the network looks at its values.
+class Subject:
+    """A network that is to be priced for inputs of one shape (without the batch), and the copy that runs in its place.
 
-    The generators of torch and of Python are where they were when it is done. Raises `InputError` when the network
-    cannot take the input.
+    The copy has shapes and no numbers; it is made once. Where a network looks at its values, a copy with numbers runs.
+    With `ours` the network is a skeleton that nobody else has, and runs itself.
     """
-    with generators_kept():
-        try:
-            twin = weightless(net)
-            return run(twin, _example(twin, shape, batch))
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AssertionError) as error:
-            if isinstance(error, InputError) or any(p.is_meta for p in net.parameters()):
-                raise _refusal(net, shape, error) from None
-        try:
-            twin = _unhooked(copy.deepcopy(net))
-            device = next((str(p.device) for p in net.parameters()), "cpu")
-            return run(twin, _example(twin, shape, batch, device))
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, AssertionError) as error:
-            raise _refusal(net, shape, error) from None
 
+    def __init__(self, net: nn.Module, name: str, shape: tuple[int, ...], ours: bool = False):
+        self.net, self.name, self.shape = net, name, shape
+        self.copy = net if ours else None
 
-def _refusal(net: nn.Module, shape: tuple[int, ...], error: Exception) -> InputError:
-    if isinstance(error, InputError):
-        return error
-    name = getattr(getattr(net, "spec", None), "name", type(net).__name__)
-    said = str(error).strip().splitlines()
-    size = "x".join(map(str, shape))
-    return InputError(f"{name} cannot take an input of {size} ({said[0] if said else type(error).__name__}).")
+    def watched(self, batch: int, run: Callable[[nn.Module, tuple[Tensor, ...]], Found]) -> Found:
+        """What `run(copy, inputs)` returns. Raises `InputError` when the network cannot take the input.
+
+        The generators of torch and of Python are where they were when it is done.
+        """
+        with generators_kept():
+            try:
+                if self.copy is None:
+                    self.copy = weightless(self.net)
+                return run(self.copy, self._inputs(self.copy, batch))
+            except InputError:
+                raise
+            except REFUSALS as error:
+                if any(p.is_meta for p in self.net.parameters()):
+                    raise self._refusal(error) from None
+            try:
+                full = _unhooked(copy.deepcopy(self.net))
+                found = run(full, self._inputs(full, batch))
+            except InputError:
+                raise
+            except REFUSALS as error:
+                raise self._refusal(error) from None
+            self.copy = full
+            return found
+
+    def _inputs(self, net: nn.Module, batch: int) -> tuple[Tensor, ...]:
+        """The input (batch, *shape), of the type and on the device of the network's weights."""
+        device = next((p.device for p in net.parameters()), torch.device("meta" if self.copy is None else "cpu"))
+        kinds = (p.dtype for p in net.parameters() if p.is_floating_point())
+        return (torch.zeros(batch, *self.shape, device=device, dtype=next(kinds, torch.get_default_dtype())),)
+
+    def _refusal(self, error: Exception) -> InputError:
+        said = str(error).strip().splitlines()
+        size = "x".join(map(str, self.shape))
+        return InputError(f"{self.name} cannot take an input of {size} ({said[0] if said else type(error).__name__}).")
 
 
 @contextmanager
