@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from convista.blocks import DropPath, Net, Spec
 
@@ -40,6 +40,17 @@ TIMM = {
     "xception": "legacy_xception",
 }
 SIDES = {"inception_v3": 299, "inception_resnet_v2": 139, "alexnet_owt": 100, "googlenet_tv": 96, "xception": 97}
+
+
+class Made(nn.Module):
+    """A module of one function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
 
 
 def quickly(spec: Spec) -> Net:

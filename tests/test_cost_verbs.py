@@ -94,7 +94,7 @@ def test_cost_counts_the_claims() -> None:
     text = run("cost", "--claims")
     assert text.count("WRONG") == 2
     assert "271,351,808" in text
-    assert len(read("cost", "--claims")) == 8
+    assert len(read("cost", "--claims")["claims"]) == 8
 
 
 def test_pages_stand_alone_and_tables_can_be_read(tmp_path: Path) -> None:
@@ -139,8 +139,12 @@ def test_scale_shows_its_factors() -> None:
         (("cost", "resnet18", "--layer", "conv9_x"), "Did you mean conv"),
         (("cost", "resnet18", "--what-if", "separable"), "CHANGE=VALUE"),
         (("cost", "resnet18", "--what-if", "groups=48"), "What divides all of them"),
-        (("cost", "resnet18", "--what-if", "width=2", "--vs", "vgg11"), "Give one"),
-        (("cost", "resnet18", "vgg11", "--measure"), "one at a time"),
+        (("cost", "resnet18", "--what-if", "width=2", "--vs", "vgg11"), "do not go together"),
+        (("cost", "resnet18", "vgg11", "--measure"), "several networks and --measure do not go together"),
+        (("cost", "resnet18", "--layer", "conv1", "--out", "x.csv"), "--layer and --out"),
+        (("cost", "resnet18", "--claims", "--layers"), "--claims and --layers"),
+        (("cost", "resnet18", "--vs", ""), "named ''"),
+        (("cost", "resnet18", "--out", "nowhere/x.csv"), "no folder to write it into"),
         (("cost", "resnet18", "--out", "x.pdf"), "html, .csv or .json"),
         (("cost", "resnet18", "--batch", "0"), "at least 1"),
         (("cost", "resnet18", "--optimizer", "adamx"), "Did you mean adam"),

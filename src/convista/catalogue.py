@@ -21,7 +21,6 @@ __all__ = ["TABLE", "Bound", "Budget", "Published", "Wanted", "amount", "catalog
 
 TABLE = Path(__file__).parent / "models" / "published.csv"
 IMAGENET = "ImageNet-1k val"
-SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,16 @@ def catalogue() -> Mapping[str, Published]:
 
 
 def amount(word: str, text: str | float) -> float:
-    """A number that may end in K, M or G, in either case; `word` is what the user called it.
+    """A number that may end in K, M, G or T, in either case; `word` is what the user called it. For bytes GB and GiB.
 
-    >>> amount("max_params", "2.5M"), amount("max_params", "5,000,000")
-    (2500000.0, 5000000.0)
+    >>> amount("max_params", "2.5M"), amount("max_params", "5,000,000"), amount("max_memory", "8GiB")
+    (2500000.0, 5000000.0, 8589934592.0)
     """
     plain = re.sub(r",(?=\d{3}(,|$))", "", str(text).strip().upper())
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMG]?)", plain)
-    if match is None or not float(match[1]):
-        raise InputError(f"{word}={text} was given; expected a positive number such as 800K, 5M or 1.5G.")
-    return float(match[1]) * SUFFIXES[match[2]]
+    match = re.fullmatch(r"(\d+(?:\.\d*)?(?:E[+-]?\d+)?|\.\d+)\s*([KMGT]?)(I?)B?", plain)
+    if match is None or not 0 < float(match[1]) < float("inf"):
+        raise InputError(f"{word}={str(text)!r} was given; expected a positive number such as 800K, 5M or 1.5G.")
+    return float(match[1]) * float((1024 if match[3] else 1000) ** " KMGT".index(match[2] or " "))
 
 
 def _option(help: str, *choices: str, default: Any = None) -> Any:  # noqa: A002
@@ -173,24 +172,24 @@ class Budget:
 
     def __post_init__(self) -> None:
         _check_top1(self.min_top1)
-        for word in ("max_ms", "image", "batch"):
+        for word, kind in (("max_ms", (int, float)), ("image", int), ("batch", int)):
             value = getattr(self, word)
-            if value is not None and value <= 0:
-                raise InputError(f"{word}={value} was given; expected a positive number.")
+            if value is not None and (not isinstance(value, kind) or not value > 0):
+                raise InputError(f"{word}={value!r} was given; expected a positive number.")
         _check_family(self.family)
         if self.training and self.batch < 2:
             raise InputError("A training step needs a batch of at least 2: batch normalisation learns from several.")
 
 
 def _check_top1(share: float | None) -> None:
-    if share is not None and not 1 <= share <= 100:
-        raise InputError(f"min_top1={share} was given; expected per cent between 1 and 100, such as 75.")
+    if share is not None and (not isinstance(share, int | float) or not 1 <= share <= 100):
+        raise InputError(f"min_top1={share!r} was given; expected per cent between 1 and 100, such as 75.")
 
 
 def _check_family(family: str | None) -> None:
     families = {row.family for row in catalogue().values()}
     if family is not None and family not in families:
-        raise UnknownNameError("family", family, families)
+        raise UnknownNameError("family", str(family), families)
 
 
 def comparable(rows: Iterable[Published], family: str | None = None) -> str:

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+MOST = 80  # names that a message lists
+
+
 class ConvistaError(Exception):
     """The root: everything that convista raises on purpose."""
 
@@ -53,7 +56,8 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         known = sorted(known)
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        more = f", and {len(known) - MOST} more" if len(known) > MOST else ""
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known[:MOST])}{more}."
         super().__init__(f"There is no {kind} named '{name}'. {hint}")
 
 

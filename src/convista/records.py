@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -219,7 +218,10 @@ class Cost:
     normalisation, activation, pooling, elementwise, resampling. `activation_bytes_train` is what training keeps of one
     picture for the backward pass, `peak_bytes_infer` weights and maps at the worst moment of inference on it.
     `receptive_field` is the side in pixels of what a unit of the last spatial map, `last_map`, sees through its
-    windows; None where there is no such map. `uncounted` names the operations whose cost is not known.
+    windows, `stride` how many pixels neighbours are apart; `sees_all` says that gates or statistics besides lead to the
+    whole picture. None where there is no such map, or where positions are mixed in ways that are not followed.
+    `uncounted` names the operations whose cost is not known. `rows` are the layers, `blocks` what holds layers,
+    `stages` the outermost of these.
     """
 
     model: str
@@ -231,29 +233,20 @@ class Cost:
     activation_bytes_train: int
     peak_bytes_infer: int
     receptive_field: int | None
+    stride: float | None
+    sees_all: bool
     last_map: str
     uncounted: tuple[str, ...]
     stages: tuple[CostStage, ...]
     rows: tuple[CostRow, ...]
+    blocks: tuple[CostRow, ...]
 
     def layer(self, name: str) -> CostRow:
-        """The row of a layer, a block or a stage: what it holds taken together. Raises `UnknownNameError`."""
-        found = [row for row in self.rows if f"{row.name}.".startswith(f"{name}.")]
-        if not found:
-            parts = [row.name.split(".") for row in self.rows]
-            known = {".".join(part[: i + 1]) for part in parts for i in range(len(part))}
-            raise UnknownNameError("layer", name, sorted(known))
-        if len(found) == 1:
-            return found[0]
-        return replace(
-            found[-1],
-            name=name,
-            kind=f"{len(found)} layers",
-            params=sum(row.params for row in found),
-            macs=sum(row.macs for row in found),
-            other_flops=dict(sum((Counter(row.other_flops) for row in found), Counter())),
-            activation_bytes=sum(row.activation_bytes for row in found),
-        )
+        """The row of a layer, a block or a stage. Raises `UnknownNameError`."""
+        known = {row.name: row for row in (*self.blocks, *self.rows)}
+        if name not in known:
+            raise UnknownNameError("layer", str(name), known)
+        return known[name]
 
     def __str__(self) -> str:
         head = ("stage", "output", "parameters", "MACs", "saved for backward")
@@ -267,15 +260,18 @@ class Cost:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
             for row in (head, *body, total)
         ]
-        return "\n".join([f"{self.model}, one input of {' x '.join(map(str, self.image))}", *lines])
+        uncounted = [f"uncounted: {', '.join(self.uncounted)}"] if self.uncounted else []
+        return "\n".join([f"{self.model}, one input of {' x '.join(map(str, self.image))}", *lines, *uncounted])
 
 
 @dataclass(frozen=True)
 class CostRow:
     """One layer: its human name, its kind, the shape it puts out, and its own price.
 
-    `calls` says how often it ran. `receptive_field`, `stride` and `padding` are (height, width) in pixels, None where
-    a unit sees the whole picture at once; `sees_all` says that some way, such as a squeeze-excite, leads there.
+    `calls` says how often it ran. `receptive_field`, `stride` and `padding` are (height, width) in pixels: what a unit
+    sees, how far apart neighbours are, how far the first one reaches beyond the edge. `sees_all` says that some way,
+    such as a squeeze-excite, leads to the whole picture. Where the three are None a unit sees the whole picture at
+    once, or, without `sees_all`, what it sees is not known.
     """
 
     name: str

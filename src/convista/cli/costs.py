@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from convista.cli.options import options_of
 from convista.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    pass
+    from convista.records import Cost
 
 __all__ = ["add_to"]
 
@@ -72,25 +72,48 @@ def _cost(
 ) -> None:
     """Say what a network costs before it is trained: parameters, work, memory, receptive field; or would cost."""
     question = Question(**asked)
-    _check_out(out)
-    if question.batch is not None and question.batch < 1:
-        raise InputError(f"batch={question.batch} was given; it must be at least 1.")
+    names = _names(models or []) if not question.claims else []
+    _check(question, names, out)
     if question.claims:
         _tell_claims(json)
-        return
-    names = _names(models or [])
-    if len(names) > 1 and (question.vs or question.what_if or question.max_memory or question.measure or out):
-        raise InputError(f"{len(names)} networks were named; --vs, --what-if, --measure and --out take one at a time.")
-    if question.what_if and question.vs:
-        raise InputError("--vs and --what-if were both given; each puts a second network beside the first. Give one.")
-    if len(names) > 1:
+    elif len(names) > 1:
         _tell_many(names, question, json)
+    elif question.layer is not None:
+        _tell_layer(names[0], question, json)
     elif question.what_if:
         _tell_what_if(names[0], question, json, out)
-    elif question.vs:
+    elif question.vs is not None:
         _tell_beside(names[0], question, json, out)
     else:
         _tell_one(names[0], question, json, out)
+
+
+# What can be asked beside each kind of question; `--json` always.
+BESIDE = {
+    "--claims": set(),
+    "several networks": {"--image", "--strict"},
+    "--layer": {"--image", "--strict"},
+    "--what-if": {"--image", "--strict", "--measure", "--batch", "--optimizer", "--max-memory", "--device", "--out"},
+    "--vs": {"--image", "--strict", "--measure", "--batch", "--optimizer", "--max-memory", "--device", "--out"},
+}
+
+
+def _check(question: Question, names: list[str], out: Path | None) -> None:
+    """Raises `InputError` for words that do not go together, before anything is worked out."""
+    given = {f"--{f.name.replace('_', '-')}" for f in fields(Question) if getattr(question, f.name) != f.default}
+    given |= {"--out"} if out is not None else set()
+    kinds = [kind for kind in BESIDE if kind in given] + (["several networks"] if len(names) > 1 else [])
+    for kind in kinds:
+        if refused := sorted(given - BESIDE[kind] - {kind}):
+            raise InputError(f"{kind} and {' and '.join(refused)} do not go together; ask for one at a time.")
+    _check_out(out)
+    if question.batch is not None and question.batch < 1:
+        raise InputError(f"batch={question.batch} was given; it must be at least 1.")
+    if question.max_memory is not None:
+        amount("max_memory", question.max_memory)
+    for name in [*names, *([question.vs] if question.vs is not None else [])]:
+        if ":" not in name and not (Path(name) / "run.json").is_file() and name not in catalogue():
+            raise UnknownNameError("network or run folder", name, catalogue())
 
 
 @options_of(Budget)
@@ -101,7 +124,7 @@ def _pick(json: Json = False, out: Out = None, **budget: Any) -> None:
     from convista.cli import prices
     from convista.pricing import pick
 
-    choice = pick(lambda text: print(text, "…", file=sys.stderr), **asdict(given))
+    choice = pick(say=lambda text: print(text, "…", file=sys.stderr), **asdict(given))
     _put(asdict(choice)) if json else print(prices.choice_text(choice, given))
     if out is not None:
         _write(out, prices.choice_page(choice, given), [asdict(row) for row in choice.fits], asdict(choice))
@@ -146,70 +169,89 @@ def _names(models: list[str]) -> list[str]:
     return found
 
 
-def _opened(model: str) -> Any:
-    """What a name stands for: a run folder's table, or a network's."""
-    from convista.models import spec
-    from convista.tasks import Run
+def _more(model: Any, question: Question, always: bool = False) -> dict[str, Any]:
+    """What a training step needs, the batches that fit, and how long a pass takes: what was asked of it."""
+    from convista.pricing import largest_batch, measure, memory
 
-    return Run.load(model).spec if Path(model).is_dir() else spec(model)
+    more: dict[str, Any] = {}
+    if always or question.batch or question.max_memory or question.optimizer != "adamw":
+        more["memory"] = memory(model, question.image, question.batch or 32, question.optimizer)
+    if question.max_memory:
+        train, infer = (
+            largest_batch(model, question.max_memory, question.image, kind) for kind in (question.optimizer, None)
+        )
+        more["fits"] = {"bytes": amount("max_memory", question.max_memory), "train": train, "infer": infer}
+    if question.measure:
+        more["latency"] = measure(model, question.image, question.batch or 1, question.device)
+    return more
+
+
+def _data(price: Cost, more: dict[str, Any]) -> dict[str, Any]:
+    return asdict(price) | {key: value if isinstance(value, dict) else asdict(value) for key, value in more.items()}
 
 
 def _tell_one(name: str, question: Question, json: bool, out: Path | None) -> None:
     from convista.cli import prices
-    from convista.pricing import cost, largest_batch, measure, memory
+    from convista.pricing import cost
 
-    model = _opened(name)
-    price = cost(model, question.image, question.strict)
-    if question.layer is not None:
-        row = price.layer(question.layer)
-        _put(asdict(row)) if json else print(prices.layer_text(row))
-        return
-    more: dict[str, Any] = {"memory": memory(model, question.image, question.batch or 32, question.optimizer)}
-    if question.max_memory:
-        budget = amount("max_memory", question.max_memory)
-        train, infer = (largest_batch(model, budget, question.image, kind) for kind in (question.optimizer, None))
-        more["fits"] = {"bytes": budget, "train": train, "infer": infer}
-    if question.measure:
-        more["latency"] = measure(model, question.image, question.batch or 1, question.device)
-    data = asdict(price) | {key: value if isinstance(value, dict) else asdict(value) for key, value in more.items()}
+    price, more = cost(name, question.image, question.strict), _more(name, question, always=True)
+    data = _data(price, more)
     _put(data) if json else print(prices.text(price, more, question.layers))
     if out is not None:
         _write(out, prices.page(price, more), [asdict(row) for row in price.rows], data)
+
+
+def _tell_layer(name: str, question: Question, json: bool) -> None:
+    from convista.cli import prices
+    from convista.pricing import cost
+
+    row = cost(name, question.image, question.strict).layer(question.layer or "")
+    _put(asdict(row)) if json else print(prices.layer_text(row))
 
 
 def _tell_many(names: list[str], question: Question, json: bool) -> None:
     from convista.cli import prices
     from convista.pricing import cost
 
-    found = [cost(_opened(name), question.image, question.strict) for name in names]
-    _put([asdict(price) for price in found]) if json else print(prices.many_text(found))
+    found = [cost(name, question.image, question.strict) for name in names]
+    _put({"networks": [asdict(price) for price in found]}) if json else print(prices.many_text(found))
 
 
 def _tell_what_if(name: str, question: Question, json: bool, out: Path | None) -> None:
     from convista.cli import prices
-    from convista.pricing import what_if
+    from convista.pricing import beside, cost, what_if
+    from convista.pricing.count import named
 
     changes = [word.partition("=") for word in question.what_if or []]
     if wrong := [word for word, equals, value in changes if not (equals and value)]:
         raise InputError(f"--what-if {wrong[0]} was given; expected CHANGE=VALUE, such as conv=separable or width=0.5.")
-    spec = _opened(name) if question.image is None else _opened(name).at(question.image)
-    found = what_if(spec, {word.replace("-", "_"): value for word, _, value in changes})
-    data = {"before": asdict(found.before), "after": asdict(found.after), "savings": [asdict(s) for s in found.savings]}
-    _put(data) if json else print(prices.what_if_text(found))
+    spec: Any = named(name)
+    spec = spec if question.image is None else spec.at(question.image)
+    found = what_if(spec, [(word, value) for word, _, value in changes])
+    if question.strict:
+        cost(found.spec, strict=True)
+    plain = replace(question, image=None)
+    more = [_more(table, plain) for table in (spec, found.spec)]
+    savings = [asdict(saving) for saving in found.savings]
+    data = {"before": _data(found.before, more[0]), "after": _data(found.after, more[1]), "savings": savings}
+    _put(data) if json else print(prices.what_if_text(found, more))
     if out is not None:
-        _write(out, prices.what_if_page(found), [asdict(row) for row in found.after.rows], data)
+        rows = [asdict(row) for row in beside(found.before, found.after)]
+        _write(out, prices.what_if_page(found, more), rows, data)
 
 
 def _tell_beside(name: str, question: Question, json: bool, out: Path | None) -> None:
     from convista.cli import prices
     from convista.pricing import beside, cost
 
-    first, second = (cost(_opened(model), question.image, question.strict) for model in (name, question.vs or ""))
+    names = (name, question.vs or "")
+    first, second = (cost(model, question.image, question.strict) for model in names)
+    more = [_more(model, question) for model in names]
     rows = [asdict(row) for row in beside(first, second)]
-    data = {"first": asdict(first), "second": asdict(second), "stages": rows}
-    _put(data) if json else print(prices.beside_text(first, second))
+    data = {"first": _data(first, more[0]), "second": _data(second, more[1]), "stages": rows}
+    _put(data) if json else print(prices.vs_text(first, second, more))
     if out is not None:
-        _write(out, prices.page(first, other=second), rows, data)
+        _write(out, prices.page(first, more[0], other=second), rows, data)
 
 
 def _tell_claims(json: bool) -> None:
@@ -217,12 +259,14 @@ def _tell_claims(json: bool) -> None:
     from convista.pricing import claims
 
     found = claims()
-    _put([asdict(claim) for claim in found]) if json else print(prices.claims_text(found))
+    _put({"claims": [asdict(claim) for claim in found]}) if json else print(prices.claims_text(found))
 
 
 def _check_out(out: Path | None) -> None:
     if out is not None and out.suffix.lower() not in (".html", ".csv", ".json"):
         raise InputError(f"--out {out} was given; expected a name that ends in .html, .csv or .json.")
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise InputError(f"--out {out} was given; that is a folder, or there is no folder to write it into.")
 
 
 def _write(out: Path, page: str, rows: list[dict[str, Any]], data: Any) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "page",
     "scaled_text",
     "text",
+    "vs_text",
     "what_if_page",
     "what_if_text",
 ]
@@ -58,15 +59,15 @@ def _layers(price: Cost) -> str:
         (
             row.name + (f" (x{row.calls})" if row.calls > 1 else ""), row.kind, _shape(row.shape), f"{row.params:,}",
             f"{row.macs:,}", f"{sum(row.other_flops.values()):,}", size(row.activation_bytes),
-            _field(row.receptive_field), "" if row.stride is None else _shape(row.stride),
+            _field(row.receptive_field, row.sees_all), "" if row.stride is None else _shape(row.stride),
         )
         for row in price.rows
     ]  # fmt: skip
     return table([head, *body], left=(0, 1))
 
 
-def _field(field: tuple[int, ...] | None) -> str:
-    return "all" if field is None else _shape(field)
+def _field(field: tuple[int, ...] | None, all_of_it: bool) -> str:
+    return _shape(field) if field is not None else "all" if all_of_it else "?"
 
 
 def _shape(shape: Sequence[float]) -> str:
@@ -85,12 +86,13 @@ def _facts(price: Cost) -> list[str]:
         f"besides          {other or 'nothing'} (FLOPs, not in the line above)",
     ]
     if price.receptive_field is not None:
-        row = next(row for row in price.rows if row.name == price.last_map)
-        windows = " through its windows, the whole picture through its gates" if row.sees_all else ""
-        stride = f"{row.stride[-1]:g}" if row.stride else ""
-        lines.append(
-            f"receptive field  {price.receptive_field} pixels a side{windows}, every {stride} pixels ({price.last_map})"
-        )
+        windows = ""
+        if price.sees_all:
+            windows = " through its windows, the whole picture through gates or statistics of all positions"
+        where = f", every {price.stride:g} pixels, at {price.last_map.strip('()')}"
+        lines.append(f"receptive field  {price.receptive_field} pixels a side{windows}{where}")
+    else:
+        lines.append("receptive field  not known: no map whose positions can be followed to the end")
     lines.append(f"inference        {size(price.peak_bytes_infer)} at its worst moment, weights and one input included")
     if price.uncounted:
         lines.append(f"UNCOUNTED        {', '.join(price.uncounted)}: what they cost is not known")
@@ -104,8 +106,8 @@ def _memory(more: Mapping[str, Any]) -> list[str]:
     lines = [
         f"training         {size(need.peak_train)} at its worst moment on {need.batch} inputs, fp32, {need.optimizer}: "
         f"weights {size(need.weights)}, gradients {size(need.gradients)}, optimizer "
-        f"{size(need.optimizer_state)}, saved for backward {size(need.activations)}; workspaces of kernels "
-        "come on top"
+        f"{size(need.optimizer_state)}, saved for backward {size(need.activations)} (not all at the same moment; "
+        "workspaces of kernels come on top)"
     ]
     if fits := more.get("fits"):
         train, infer = (f"{n:,}" if n else "none" for n in (fits["train"], fits["infer"]))
@@ -117,18 +119,18 @@ def _speed(found: Latency | None) -> list[str]:
     if found is None:
         return []
     threads = f" with {found.threads} threads" if found.threads else ""
+    quartiles = f"best {found.best:.1f}, quartiles {found.quarter:.1f} to {found.three_quarters:.1f}, {found.runs} runs"
     return [
-        f"measured         {found.ms:.1f} ms for {found.batch} (quartiles {found.quarter:.1f} to "
-        f"{found.three_quarters:.1f}, {found.runs} runs) on {found.device}{threads}: {100 * found.peak_share:.0f} % of "
-        f"the {found.peak_gflops:,.0f} GFLOP/s that a matrix product reaches here"
+        f"measured         {found.ms:.1f} ms for {found.batch} ({quartiles}) on {found.device}{threads}: at its best "
+        f"{100 * found.peak_share:.0f} % of the {found.peak_gflops:,.0f} GFLOP/s that a matrix product reaches here"
     ]
 
 
 def layer_text(row: CostRow) -> str:
     """One layer, and what its units see."""
-    seen = "the whole picture, each of them"
+    seen = "the whole picture, each of them" if row.sees_all else "what is not known"
     if row.receptive_field and row.stride and row.padding:
-        gates = ", and the whole picture through gates" if row.sees_all else ""
+        gates = ", and the whole picture through gates or statistics" if row.sees_all else ""
         seen = (
             f"{_shape(row.receptive_field)} pixels each{gates}, {_shape(row.stride)} pixels apart; the first one "
             f"{_shape(row.padding)} pixels beyond the picture's edge"
@@ -187,15 +189,32 @@ def _ratios(first: Cost, second: Cost) -> list[str]:
     return cells
 
 
-def what_if_text(found: WhatIf) -> str:
+def vs_text(first: Cost, second: Cost, more: Sequence[Mapping[str, Any]]) -> str:
+    """Two networks, stage by stage, and what else was asked of each."""
+    names = (f"{first.model} ", f"{second.model}") if first.model == second.model else (first.model, second.model)
+    sizes = [] if first.image == second.image else [f"inputs: {_shape(first.image)} and {_shape(second.image)}"]
+    return "\n".join([beside_text(first, second, names), *sizes, *_each(names, more)])
+
+
+def _each(names: Sequence[str], more: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for name, found in zip(names, more, strict=True):
+        facts = [*_memory(found), *_speed(found.get("latency"))]
+        lines += ["", name, *facts] if facts else []
+    return lines
+
+
+def what_if_text(found: WhatIf, more: Sequence[Mapping[str, Any]] = ({}, {})) -> str:
     """A network before and after, and what the formulas said."""
     table = beside_text(found.before, found.after, ("before", "after"))
-    return "\n".join([found.after.model, "", table, "", *(f"{word}: {said}" for word, said in _savings(found))])
+    said = [f"{word}: {sentence}" for word, sentence in _savings(found)]
+    return "\n".join([found.after.model, "", table, "", *said, *_each(("before", "after"), more)])
 
 
-def what_if_page(found: WhatIf) -> str:
+def what_if_page(found: WhatIf, more: Sequence[Mapping[str, Any]]) -> str:
     """The page of a changed network beside the one it was."""
-    return price_page(found.after, found.before, [*_savings(found), *_split(_facts(found.after))])
+    facts = [*_facts(found.after), *_memory(more[1]), *_speed(more[1].get("latency"))]
+    return price_page(found.after, found.before, [*_savings(found), *_split(facts)])
 
 
 def _savings(found: WhatIf) -> list[tuple[str, str]]:
@@ -227,14 +246,15 @@ def choice_text(choice: Choice, budget: Budget) -> str:
         for p in choice.fits
     ]  # fmt: skip
     moment = f"a training step on {budget.batch}" if budget.training else f"inference on {budget.batch}"
-    notes = [f"top-1 as published; memory: the worst moment of {moment}, fp32."]
+    other = " of pictures of the size that it was published for" if budget.image else ""
+    notes = [f"top-1 as published{other}; memory: the worst moment of {moment}, fp32."]
     notes += [f"{e.bound} keeps out {len(e.networks)}: {e.nearest}." for e in choice.excluded]
     return "\n".join([table([head, *body], left=(0, 7)), *notes])
 
 
 def _judged(judged_at: int, image: int, dataset: str) -> str:
     if not dataset.startswith("ImageNet"):
-        return dataset
+        return f"{dataset}, judged at {judged_at}" if dataset else ""
     return f"judged at {judged_at}" if judged_at != image else ""
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from convista.blocks import Chain, LayerShape, Spec, shapes
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["ForeignSpec", "foreign", "is_foreign"]
+__all__ = ["Borrowed", "ForeignSpec", "anything", "foreign", "is_foreign"]
 
 WORDS = {"classes": ("classes", "num_classes"), "channels": ("channels", "in_chans", "in_channels")}
 
@@ -117,6 +117,35 @@ def foreign(name: str, classes: int | None, channels: int | None, image: int | N
     return spec
 
 
+@dataclass(frozen=True)
+class Borrowed:
+    """A network of another library or of your own function just as it comes, whatever it puts out.
+
+    `image` is what its library expects of a picture, (C, H, W). `borrowed()` builds it.
+    """
+
+    name: str
+    image: tuple[int, ...]
+
+    def __call__(self) -> nn.Module:
+        """The module, freshly initialised by its library. Raises `InputError`."""
+        made = _build(self.name, None, None)
+        if isinstance(made, nn.Module):
+            return made
+        raise InputError(f"{self.name} gave a {type(made).__name__}; expected a torch.nn.Module, a Chain or a Spec.")
+
+
+def anything(name: str) -> Spec | Borrowed:
+    """The network called `name`: a table where a function of yours gives one, else a network as it comes."""
+    library, _, _ = name.partition(":")
+    if library not in ("timm", "torchvision"):
+        with torch.device("meta"):
+            made = _build(name, None, None)
+        if isinstance(made, Chain | Spec):
+            return made if isinstance(made, Spec) else Spec(name, made)
+    return Borrowed(name, _own_input(name))
+
+
 def _width(made: Any) -> int | None:
     """The classes of a module of your own: the width of its last linear layer."""
     if not isinstance(made, nn.Module):
@@ -126,13 +155,20 @@ def _width(made: Any) -> int | None:
 
 
 def _own_size(name: str) -> int:
+    return _own_input(name)[-1]
+
+
+def _own_input(name: str) -> tuple[int, int, int]:
+    """(C, H, W) of the pictures that a library's network is made for."""
     library, _, model = name.partition(":")
     if library == "timm" and importlib.util.find_spec("timm"):
         import timm
 
         cfg = timm.get_pretrained_cfg(model, allow_unregistered=True)
-        return int(cfg.input_size[-1]) if cfg else 224
-    return 299 if library == "torchvision" and model == "inception_v3" else 224
+        channels, height, width = cfg.input_size if cfg else (3, 224, 224)
+        return channels, height, width
+    side = 299 if library == "torchvision" and model == "inception_v3" else 224
+    return 3, side, side
 
 
 def _build(name: str, classes: int | None, channels: int | None) -> Any:
@@ -152,7 +188,8 @@ def _timm(model: str, classes: int | None, channels: int | None) -> nn.Module:
     if not timm.is_model(model.partition(".")[0]):
         raise UnknownNameError("network in timm", model, timm.list_models())
     try:
-        made: nn.Module = timm.create_model(model, num_classes=classes or 1000, in_chans=channels or 3)
+        asked: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
+        made: nn.Module = timm.create_model(model, **{word: n for word, n in asked.items() if n is not None})
     except (RuntimeError, TypeError, AssertionError) as error:
         raise InputError(f"timm cannot make {model} with {classes} classes and {channels} channels: {error}") from None
     return made
@@ -163,17 +200,21 @@ def _torchvision(model: str, classes: int | None, channels: int | None) -> nn.Mo
         import torchvision.models
     except ImportError:
         raise InputError(f"torchvision:{model} needs torchvision: pip install 'convista[timm]'.") from None
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = torchvision.models.list_models()
     if model not in known:
         raise UnknownNameError("network in torchvision", model, known)
     if channels not in (None, 3):
         raise InputError(f"torchvision's networks take 3 channels, not {channels}; timm:{model} may take more.")
     builder = torchvision.models.get_model_builder(model)
     words = inspect.signature(builder).parameters
-    extra = {"init_weights": True, "aux_logits": False} if "googlenet" in model or "inception" in model else {}
+    extra: dict[str, Any] = {"weights_backbone": None} if "weights_backbone" in words else {}
+    if "googlenet" in model or "inception" in model:
+        extra = {"init_weights": True, "aux_logits": False}
     if "weights" not in words:
         raise InputError(f"torchvision:{model} cannot be built without weights.")
-    made: nn.Module = builder(weights=None, num_classes=classes or 1000, **extra)
+    if classes is not None:
+        extra["num_classes"] = classes
+    made: nn.Module = builder(weights=None, **extra)
     return made
 
 
@@ -192,8 +233,11 @@ def _own(module: str, function: str, given: dict[str, int | None]) -> Any:
             words[name] = value or {"classes": 1000, "channels": 3}[word]
     try:
         return maker(**words)
-    except TypeError as error:
-        raise InputError(f"{module}:{function} cannot be called with {words}: {error}") from None
+    except InputError:
+        raise
+    except Exception as error:  # your function, your error
+        kind = type(error).__name__
+        raise InputError(f"{module}:{function} cannot be called with {words}: {kind}: {error}") from error
 
 
 def _function(module: str, function: str) -> Callable[..., Any]:

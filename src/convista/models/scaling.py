@@ -13,14 +13,14 @@ from convista.errors import InputError
 __all__ = ["deepen", "deeper", "widen", "wider"]
 
 
-def wider(width: int, factor: float, least: int = 8) -> int:
-    """`width * factor` as the nearest multiple of 8, but at least `least`, and never more than 10 % too small.
+def wider(width: int, factor: float, divisor: int = 8) -> int:
+    """`width * factor` as the nearest multiple of `divisor`, but not 0, and never more than 10 % too small.
 
     >>> wider(32, 0.35), wider(24, 1.4)
     (16, 32)
     """
-    rounded = max(least, int(width * factor + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * width * factor else rounded
+    rounded = max(divisor, int(width * factor + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * width * factor else rounded
 
 
 def deeper(repeats: int, factor: float) -> int:
@@ -31,9 +31,10 @@ def deeper(repeats: int, factor: float) -> int:
 def widen(table: Chain, factor: float) -> Chain:
     """The table with `factor` times as many channels everywhere but in its last row, which makes the classes.
 
-    Widths that are multiples of 8 stay such (see `wider`), the others are rounded; the number of groups stays.
-    Raises `InputError` for a row whose width is part of what it is.
+    Widths that are multiples of 8 stay such (see `wider`), the others are rounded; the number of groups stays, and
+    widths that it divides go on being divided by it. Raises `InputError` for a row whose width is part of what it is.
     """
+    groups = _groups(table)
 
     def change(block: Block) -> Block:
         if isinstance(block, SparseConv):
@@ -41,15 +42,30 @@ def widen(table: Chain, factor: float) -> Chain:
         if isinstance(block, Cell):  # whose strided shortcut is made of two halves
             return replace(block, width=max(2, 2 * round(block.width * factor / 2)))
         if isinstance(block, Conv | Linear | SqueezeExcite) and isinstance(block.width, int):
-            return replace(block, width=_scaled(block.width, factor))
+            return replace(block, width=_scaled(block.width, factor, groups))
         return block
 
     *rows, last = table.rows
     return Chain(**dict(Chain(**dict(rows)).map(change).rows), **dict([last]))  # type: ignore[union-attr]
 
 
-def _scaled(width: int, factor: float) -> int:
-    return wider(width, factor) if width % 8 == 0 else max(1, round(width * factor))
+def _groups(table: Chain) -> int:
+    """A number that all groups of the table divide."""
+    found: set[int] = {1}
+
+    def note(block: Block) -> Block:
+        if isinstance(block, Conv) and isinstance(block.groups, int):
+            found.add(block.groups)
+        return block
+
+    table.map(note)
+    return math.lcm(*found)
+
+
+def _scaled(width: int, factor: float, groups: int) -> int:
+    divisors = [math.lcm(8, groups), groups] if groups > 1 else [8]
+    divisor = next((n for n in divisors if width % n == 0), 1)
+    return wider(width, factor, divisor) if divisor > 1 else max(1, round(width * factor))
 
 
 def deepen(table: Chain, factor: float) -> Chain:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convista.errors import InputError
-from convista.pricing.trace import Inside, Layer, Step, Subject, Tracer, tensors_in
+from convista.pricing.trace import Inputs, Inside, Layer, Step, Subject, Tracer, tensors_in
 
 __all__ = ["Alive", "bytes_of", "inference_peak", "saved_for_backward", "state_of", "training_peak"]
 
@@ -80,7 +80,7 @@ def saved_for_backward(subject: Subject, batch: int = 1) -> dict[str, int]:
         return {name: size // 2 for name, size in subject.watched(2, _saved).items()}
 
 
-def _saved(twin: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
+def _saved(twin: nn.Module, inputs: Inputs) -> dict[str, int]:
     known: dict[int, Any] = {_key(tensor): tensor for tensor in state_of(twin)}
     saved: Counter[str] = Counter()
 
@@ -92,7 +92,7 @@ def _saved(twin: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, _never)
     with torch.enable_grad(), Inside(twin) as inside, Tracer(inside), hooks:
-        twin.train()(*inputs)
+        inputs.to(twin.train())
     return dict(saved)
 
 
@@ -100,11 +100,13 @@ def _never(_: None) -> Tensor:
     raise AssertionError("a price needs no backward pass")
 
 
-def _step(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+def _step(twin: nn.Module, inputs: Inputs) -> int:
     """The most that is alive at once in a forward and a backward pass: maps, their gradients, those of the weights."""
-    alive = Alive(twin, *inputs)
+    alive = Alive(twin, *inputs.tensors)
     with torch.enable_grad(), Inside(twin, [alive]) as inside, Tracer(inside):
-        sum(out.sum() for out in tensors_in(twin.train()(*inputs)) if out.requires_grad).backward()  # type: ignore[union-attr]
+        outputs = [out.sum() for out in tensors_in(inputs.to(twin.train())) if out.requires_grad]
+        if outputs:  # something is trained
+            torch.stack(outputs).sum().backward()  # type: ignore[no-untyped-call]
     twin.zero_grad()
     return alive.peak
 
@@ -119,8 +121,8 @@ def inference_peak(subject: Subject, batch: int = 1) -> int:
     return bytes_of(state_of(subject.net)) + subject.watched(batch, _inference)
 
 
-def _inference(twin: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    alive = Alive(twin, *inputs)
+def _inference(twin: nn.Module, inputs: Inputs) -> int:
+    alive = Alive(twin, *inputs.tensors)
     with torch.no_grad(), Inside(twin.eval(), [alive]) as inside, Tracer(inside):
-        twin(*inputs)
+        inputs.to(twin)
     return alive.peak

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from convista.pricing.count import Priced, cost
 from convista.records import Cost, CostStage
 
 __all__ = ["Beside", "beside"]
@@ -18,14 +20,14 @@ class Beside:
     second: tuple[int, int, int] | None
 
 
-def beside(first: Cost, second: Cost) -> list[Beside]:
+def beside(first: Cost | Priced, second: Cost | Priced) -> list[Beside]:
     """Row beside row where the networks' rows have the same names; else by how much the maps have shrunk.
 
-    >>> from convista.pricing.count import cost
-    >>> [row.place for row in beside(cost("resnet18"), cost("mobilenet"))]
+    >>> [row.place for row in beside("resnet18", "mobilenet")]
     ['stride 2', 'stride 4', 'stride 8', 'stride 16', 'stride 32', 'head']
     """
-    names = [[stage.name for stage in cost.stages] for cost in (first, second)]
+    first, second = (price if isinstance(price, Cost) else cost(price) for price in (first, second))
+    names = [[stage.name for stage in price.stages] for price in (first, second)]
     if names[0] == names[1]:
         return [Beside(a.name, _spent([a]), _spent([b])) for a, b in zip(first.stages, second.stages, strict=True)]
     a, b = _by_stride(first), _by_stride(second)
@@ -36,12 +38,12 @@ def beside(first: Cost, second: Cost) -> list[Beside]:
 HEAD = 1 << 30
 
 
-def _by_stride(cost: Cost) -> dict[int, list[CostStage]]:
+def _by_stride(price: Cost) -> dict[int, list[CostStage]]:
     """The stages by the power of two that is nearest to how much their maps have shrunk; the rest is the head."""
     found: dict[int, list[CostStage]] = {}
-    for stage in cost.stages:
-        a_map = len(stage.shape) == len(cost.image) == 3 and stage.shape[-1] > 1
-        stride = 1 << (round(cost.image[-1] / stage.shape[-1]).bit_length() - 1) if a_map else HEAD
+    for stage in price.stages:
+        a_map = len(stage.shape) == len(price.image) == 3 and stage.shape[-1] > 1
+        stride = 1 << max(0, round(math.log2(price.image[-1] / stage.shape[-1]))) if a_map else HEAD
         found.setdefault(stride, []).append(stage)
     return found
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,28 +14,36 @@ from torch import Tensor, nn
 
 from convista.blocks import Block, Net, Spec
 from convista.errors import InputError
+from convista.models import read_spec
 from convista.models import spec as spec_of
-from convista.models.foreign import ForeignSpec
+from convista.models.foreign import Borrowed, ForeignSpec, anything, is_foreign
 from convista.pricing.alive import Alive, bytes_of, saved_for_backward, state_of
-from convista.pricing.fields import Field, Fields
+from convista.pricing.fields import Field
 from convista.pricing.operations import bill_of
-from convista.pricing.trace import Inside, Layer, Step, Subject, Tracer, tensors_in
+from convista.pricing.receptive import Fields
+from convista.pricing.trace import Inputs, Inside, Layer, Step, Subject, Tracer, tensors_in
 from convista.records import Cost, CostRow, CostStage
 
-__all__ = ["Image", "Priced", "cost", "count", "subject_of"]
+__all__ = ["Image", "Priced", "cost", "count", "named", "subject_of"]
 
 Image = int | tuple[int, ...]
-Priced = str | Spec | ForeignSpec | nn.Module | Block
+Priced = str | os.PathLike[str] | Spec | ForeignSpec | Borrowed | nn.Module | Block
 TOP = "(top level)"
 
 
-def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cost:
+def cost(
+    model: Priced,
+    image: Image | None = None,
+    strict: bool = False,
+    inputs: Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
+) -> Cost:
     """The price of a network for one picture; found on shapes alone, whatever the network is.
 
     `model` is a name (`resnet50`, `timm:convnext_tiny`, `package.module:function`), a `Spec`, any `nn.Module`, or a
     block, which then needs the shape of its map. `image` is the shape of one input without its batch, (C, H, W), or the
-    side of a square picture; the network's own size if not given. Raises `InputError` when the network cannot take
-    the picture, and with `strict` when it does something whose cost is not known.
+    side of a square picture; the network's own size if not given. A module that takes several inputs, or no floats,
+    gets `inputs`: an example of each, with a batch of 1, in a tuple or by name. Raises `InputError` when the network
+    cannot take the picture, and with `strict` when it does something whose cost is not known.
 
     >>> price = cost("resnet18")
     >>> price.params, price.macs, price.receptive_field
@@ -39,7 +51,7 @@ def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cos
     >>> cost(nn.Conv2d(3, 64, 7, stride=2, padding=3), image=(3, 224, 224)).macs
     118013952
     """
-    subject = subject_of(model, image)
+    subject = subject_of(model, image, inputs)
     net, name = subject.net, subject.name
     counter = _Counter(net)
     fields, peak = subject.watched(1, lambda twin, inputs: _inference(twin, inputs, counter))
@@ -47,6 +59,7 @@ def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cos
         known = ", ".join(f"{operation} in {where}" for operation, where in counter.unknown)
         raise InputError(f"{name} does what has no known cost: {known}. Without strict it is listed as uncounted.")
     rows = tuple(counter.rows(net, fields, saved_for_backward(subject)))
+    where, last = fields.last if fields.last and not fields.lost else ("", None)
     return Cost(
         model=name,
         image=subject.shape,
@@ -56,11 +69,14 @@ def cost(model: Priced, image: Image | None = None, strict: bool = False) -> Cos
         other_flops=_sum(row.other_flops for row in rows),
         activation_bytes_train=sum(row.activation_bytes for row in rows),
         peak_bytes_infer=bytes_of(state_of(net)) + peak,
-        receptive_field=max(fields.last[1].size) if fields.last else None,
-        last_map=(fields.last[0] or TOP) if fields.last else "",
+        receptive_field=max(last.size) if last else None,
+        stride=max(last.stride) if last else None,
+        sees_all=last is not None and last.all,
+        last_map=(where or TOP) if last else "",
         uncounted=tuple(dict.fromkeys(operation for operation, _ in counter.unknown)),
         stages=tuple(_stages(net, rows, counter)),
         rows=rows,
+        blocks=tuple(counter.blocks(rows, fields)),
     )
 
 
@@ -73,34 +89,53 @@ def count(spec: Spec) -> tuple[int, int]:
     subject = subject_of(spec)
     counter = _Counter(subject.net)
 
-    def run(twin: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def run(twin: nn.Module, inputs: Inputs) -> None:
         with torch.no_grad(), Inside(twin.eval(), [counter]) as inside, Tracer(inside):
-            twin(*inputs)
+            inputs.to(twin)
 
     subject.watched(1, run)
     return sum(p.numel() for p in subject.net.parameters()), counter.macs.total()
 
 
-def subject_of(model: Priced, image: Image | None = None) -> Subject:
+def subject_of(model: Priced, image: Image | None = None, inputs: Any = None) -> Subject:
     """The network to price, without memory for its weights where it is not built yet, and the shape of its input."""
-    if isinstance(model, str):
-        model = spec_of(model)
-    shape = _shape(model, image)
+    if isinstance(model, str | os.PathLike):
+        model = named(os.fspath(model))
+    _check_kind(model)
+    shape = _shape(model, image) if inputs is None else _shape_of_first(inputs)
     if isinstance(model, nn.Module):
         name = model.spec.name if isinstance(model, Net) else type(model).__name__
-        return Subject(model, name, shape)
-    if isinstance(model, ForeignSpec):
+        return Subject(model, name, shape, inputs=inputs)
+    if isinstance(model, ForeignSpec | Borrowed):
         net = _of_another_library(model)
-        return Subject(net, model.name, shape, ours=all(p.is_meta for p in net.parameters()))
+        return Subject(net, model.name, shape, ours=all(p.is_meta for p in net.parameters()), inputs=inputs)
     with torch.device("meta"):
-        if isinstance(model, Spec):
-            return Subject(Net(model), model.name, shape, ours=True)
-        if isinstance(model, Block):
-            return Subject(model(shape[0]), model.text(), shape, ours=True)
-    raise InputError(f"A {type(model).__name__} was given; expected a name, a Spec, a torch.nn.Module or a block.")
+        net = Net(model) if isinstance(model, Spec) else model(shape[0])
+    return Subject(net, model.name if isinstance(model, Spec) else model.text(), shape, ours=True, inputs=inputs)
 
 
-def _of_another_library(spec: ForeignSpec) -> nn.Module:
+def _check_kind(model: Any) -> None:
+    if not isinstance(model, Spec | ForeignSpec | Borrowed | nn.Module | Block):
+        said = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise InputError(f"A {said} was given; expected a name, a run folder, a Spec, a torch.nn.Module or a block.")
+
+
+def named(name: str) -> Spec | ForeignSpec | Borrowed:
+    """The network of this name, or of this run folder. Another library's may do anything, not only classify."""
+    table = Path(name) / "spec.json"
+    if table.is_file():
+        return read_spec(table.read_text())
+    return anything(name) if is_foreign(name) else spec_of(name)
+
+
+def _shape_of_first(inputs: Any) -> tuple[int, ...]:
+    first = next(tensors_in(inputs), None)
+    if first is None or first.ndim < 1:
+        raise InputError("inputs= holds no tensor; expected an example of each input, with a batch of 1.")
+    return tuple(first.shape[1:]) or (1,)
+
+
+def _of_another_library(spec: ForeignSpec | Borrowed) -> nn.Module:
     try:
         with torch.device("meta"):
             return spec()
@@ -108,31 +143,31 @@ def _of_another_library(spec: ForeignSpec) -> nn.Module:
         return spec()
 
 
-def _shape(model: Priced, image: Image | None) -> tuple[int, ...]:
+def _shape(model: Any, image: Any) -> tuple[int, ...]:
     """The shape (C, H, W) of one input. Raises `InputError` for what is none, or where only the caller can know."""
     spec = model.spec if isinstance(model, Net) else model if isinstance(model, Spec | ForeignSpec) else None
+    own = (spec.channels, spec.image, spec.image) if spec else model.image if isinstance(model, Borrowed) else None
+    shape = own
     if isinstance(image, tuple | list):
         if not image or any(not isinstance(n, int) or n < 1 for n in image):
             raise InputError(f"image={image} was given; expected the shape of one input, such as (3, 224, 224).")
         shape = tuple(image)
-    elif image is None:
-        if spec is None:
-            raise InputError("A module does not say what it takes: give image=(C, H, W), the shape of one input.")
-        shape = (spec.channels, spec.image, spec.image)
-    else:
+    elif image is not None:
         if isinstance(image, bool) or not isinstance(image, int) or image < 1:
             raise InputError(f"image={image!r} was given; expected a side in pixels or a shape (C, H, W).")
-        shape = (spec.channels if spec else 3, image, image)
+        shape = (own[0] if own else 3, image, image)
+    if shape is None:
+        raise InputError("A module does not say what it takes: give image=(C, H, W), the shape of one input.")
     if isinstance(spec, Spec) and len(shape) == 3:
         spec.check((shape[1], shape[2]))
     return shape
 
 
-def _inference(twin: nn.Module, inputs: tuple[Tensor, ...], counter: _Counter) -> tuple[Fields, int]:
+def _inference(twin: nn.Module, inputs: Inputs, counter: _Counter) -> tuple[Fields, int]:
     counter.start()
-    alive, fields = Alive(twin, *inputs), Fields(inputs[0])
+    alive, fields = Alive(twin, *inputs.tensors), Fields(inputs.tensors[0])
     with torch.no_grad(), Inside(twin.eval(), [counter, alive, fields]) as inside, Tracer(inside):
-        twin(*inputs)
+        inputs.to(twin)
     return fields, alive.peak
 
 
@@ -176,6 +211,19 @@ class _Counter:
         order = {name: i for i, name in enumerate([*self.shapes, ""])}
         names = sorted(dict.fromkeys(wanted), key=lambda name: order.get(name, len(order)))
         return [self._row(name, owned.get(name, 0), fields.of.get(name), saved.get(name, 0)) for name in names]
+
+    def blocks(self, rows: Sequence[CostRow], fields: Fields) -> Iterator[CostRow]:
+        """A row for each module that holds others: what they cost together."""
+        for name in (name for name in self.modules if name and any(self.modules[name].children())):
+            inner = [row for row in rows if f"{row.name}.".startswith(f"{name}.")]
+            if inner:
+                made = self._row(name, sum(row.params for row in inner), fields.of.get(name), 0)
+                yield replace(
+                    made,
+                    macs=sum(row.macs for row in inner),
+                    other_flops=_sum(row.other_flops for row in inner),
+                    activation_bytes=sum(row.activation_bytes for row in inner),
+                )
 
     def _row(self, name: str, params: int, field: Field | None, saved: int) -> CostRow:
         seen = field if field is not None and field.axes else None

@@ -1,11 +1,12 @@
-"""Receptive fields: which pixels each unit of a network can see, through any branches.
+"""Receptive fields: which pixels each unit of a network can see, operation by operation.
 
 For each tensor we carry, along each spatial axis, the first and the last pixel that position 0 sees (`low`, `high`;
 negative ones lie in the padding) and the pixels between two neighbouring positions (`jump`). A window of kernel k,
 stride s, padding p and dilation d turns them into `low - p * jump`, `high + (d * (k - 1) - p) * jump` and `jump * s`
 (Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks", section 2). Where branches
 meet, a unit sees what any of them sees. What looks at all positions, such as global pooling, sees the whole picture.
-Where maps grow again, units differ in what they see; the field is then the least that holds every unit's.
+Where maps grow again, units differ in what they see; the field is then the least that holds every unit's. What moves
+positions about in ways that this does not follow (attention over tokens, flips) leaves a field that is not known.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
-from convista.pricing.operations import WINDOWED, name_of, sides
-from convista.pricing.trace import Layer, Step, tensors_in
+from convista.pricing.operations import NORMALISATION, WINDOWED, sides
 
-__all__ = ["Field", "Fields"]
+__all__ = ["LOST", "RULES", "WHOLE", "Field", "everywhere", "lost"]
 
 Number = Fraction | int
 
@@ -29,15 +29,17 @@ Number = Fraction | int
 class Field:
     """What the units of one tensor see.
 
-    `axes` are the tensor's spatial dimensions; there are none where every unit sees everything. `all` says that some
-    way leads through the whole picture (a squeeze-excite, for example), besides the windows.
+    `axes` are the tensor's spatial dimensions; there are none where every unit sees everything, or where the field is
+    not `known`. `all` says that some way leads through the whole picture (a squeeze-excite, statistics over positions),
+    besides the windows.
     """
 
-    axes: tuple[int, ...]
-    low: tuple[Number, ...]
-    high: tuple[Number, ...]
-    jump: tuple[Number, ...]
+    axes: tuple[int, ...] = ()
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
+    jump: tuple[Number, ...] = ()
     all: bool = False
+    known: bool = True
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -57,17 +59,25 @@ class Field:
     def slid(self, axis: int, kernel: int, stride: Number, padding: Number, dilation: int = 1) -> Field:
         """Behind a window that slides along the axis of this number."""
         jump = self.jump[axis]
+        return self.moved(axis, -padding * jump, (dilation * (kernel - 1) - padding) * jump, stride)
+
+    def moved(self, axis: int, below: Number, above: Number, stride: Number) -> Field:
+        """Along the axis of this number: the first and the last pixel moved, the jump times `stride`."""
         return replace(
             self,
-            low=_put(self.low, axis, self.low[axis] - padding * jump),
-            high=_put(self.high, axis, self.high[axis] + (dilation * (kernel - 1) - padding) * jump),
-            jump=_put(self.jump, axis, jump * stride),
+            low=_put(self.low, axis, self.low[axis] + below),
+            high=_put(self.high, axis, self.high[axis] + above),
+            jump=_put(self.jump, axis, self.jump[axis] * stride),
         )
 
     def joined(self, other: Field) -> Field:
         """What a unit sees that is made of both, position by position."""
-        if not (self.axes and other.axes) or self.jump != other.jump:
+        if not (self.known and other.known):
+            return LOST
+        if not (self.axes and other.axes):
             return WHOLE
+        if (self.axes, self.jump) != (other.axes, other.jump):
+            return LOST
         return replace(
             self,
             low=tuple(map(min, self.low, other.low)),
@@ -76,65 +86,32 @@ class Field:
         )
 
 
-WHOLE = Field((), (), (), (), all=True)
+WHOLE = Field(all=True)
+LOST = Field(known=False)
 
 
 def _put(values: tuple[Number, ...], at: int, value: Number) -> tuple[Number, ...]:
     return (*values[:at], value, *values[at + 1 :])
 
 
-class Fields:
-    """An observer that carries each tensor's `Field` along; `of` holds that of each layer, `last` the last map's."""
-
-    def __init__(self, image: Tensor):
-        self.of: dict[str, Field] = {}
-        self.last: tuple[str, Field] | None = None
-        axes = tuple(range(2, image.ndim))
-        zeros = (0,) * len(axes)
-        _mark(image, Field(axes, zeros, zeros, (1,) * len(axes)) if axes else WHOLE)
-
-    def step(self, step: Step) -> None:
-        """Works out the field of what an operation gives from those of what it took."""
-        seen = [(tensor, field) for tensor in tensors_in(step.args) if (field := _field(tensor)) is not None]
-        out = next(tensors_in(step.out), None)
-        if not seen or out is None:
-            return
-        rule = RULES.get(name_of(step.operation), _everywhere)
-        made = rule(step.args, out, seen)
-        for tensor in tensors_in(step.out):
-            _mark(tensor, made)
-        self.of[step.layer.name] = made
-        if made.axes:
-            self.last = (step.layer.name, made)
-
-    def left(self, layer: Layer, out: Any) -> None:
-        """A layer's field is that of what it returns."""
-        field = next((found for tensor in tensors_in(out) if (found := _field(tensor)) is not None), None)
-        if field is not None:
-            self.of[layer.name] = field
-
-
-def _mark(tensor: Tensor, field: Field) -> None:
-    tensor._seen_field = field  # type: ignore[attr-defined]
-
-
-def _field(tensor: Tensor) -> Field | None:
-    return getattr(tensor, "_seen_field", None)
-
-
 Seen = list[tuple[Tensor, Field]]
 Rule = Callable[[tuple[Any, ...], Tensor, Seen], Field]
 
 
-def _everywhere(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
-    """Position by position where the positions stay; all the picture where they do not.
+def lost(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
+    """Nobody knows; but what has seen everything before, or never had positions, has not lost any."""
+    return WHOLE if all(field == WHOLE for _, field in seen) else LOST
+
+
+def everywhere(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
+    """Position by position where the positions stay.
 
     One value for all positions of a map, such as a squeeze-excite's, gates it: the map's windows stay what they were.
     """
     maps = [(tensor, _kept(tensor, out, field)) for tensor, field in seen]
     windows = [field for _, field in maps if field.axes]
     if not windows:
-        return WHOLE
+        return LOST if any(not field.known for _, field in maps) else WHOLE
     made, axes = windows[0], windows[0].axes
     for field in windows[1:]:
         made = made.joined(field)
@@ -142,7 +119,7 @@ def _everywhere(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
         if not field.axes:
             shape = (1,) * (out.ndim - tensor.ndim) + tuple(tensor.shape)
             gate = made.axes and all(shape[axis] == 1 < out.shape[axis] for axis in axes)
-            made = replace(made, all=True) if gate else WHOLE
+            made = replace(made, all=True) if gate else made.joined(field)
     return made
 
 
@@ -153,8 +130,25 @@ def _kept(tensor: Tensor, out: Tensor, field: Field) -> Field:
     shift = out.ndim - tensor.ndim
     axes = tuple(axis + shift for axis in field.axes)
     if min(axes) < 0 or any(out.shape[a] != tensor.shape[b] for a, b in zip(axes, field.axes, strict=True)):
-        return WHOLE
+        one = all(tensor.shape[axis] == 1 for axis in field.axes)
+        return replace(WHOLE, known=True) if one else LOST
     return replace(field, axes=axes)
+
+
+def _statistics(axes_of: Callable[[tuple[Any, ...]], bool]) -> Rule:
+    """A normalisation; where its statistics are taken over positions, all of them are seen through these."""
+
+    def rule(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
+        field = _kept(args[0], out, seen[0][1])
+        return replace(field, all=True) if field.axes and axes_of(args) else field
+
+    return rule
+
+
+def _over_positions(args: tuple[Any, ...]) -> bool:
+    """Whether a layer normalisation (input, the shape that is normalised, …) of a map takes in positions."""
+    field: Field = args[0]._seen_field
+    return any(axis >= args[0].ndim - len(args[1]) for axis in field.axes)
 
 
 def _window(field: Field, before: Tensor, over: int, **sliding: Any) -> Field:
@@ -174,9 +168,9 @@ def _window(field: Field, before: Tensor, over: int, **sliding: Any) -> Field:
 
 def _convolution(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     x, weight, stride, padding, dilation, transposed = args[0], args[1], *args[3:7]
-    field = _field(x)
-    if field is None or not field.axes:
-        return WHOLE
+    field = seen[0][1]
+    if seen[0][0] is not x or not field.axes:
+        return lost(args, out, seen)
     if transposed:
         return _transposed(field, tuple(weight.shape[2:]), stride, padding, dilation)
     kernel = tuple(weight.shape[2:])
@@ -212,7 +206,9 @@ def _pool(name: str) -> Rule:
 def _adaptive(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     """Windows of `ceil(n / m)` or one more positions, n / m apart."""
     x, field = seen[0]
-    if not field.axes or all(out.shape[axis] == 1 < x.shape[axis] for axis in field.axes):
+    if not field.axes:
+        return field
+    if all(out.shape[axis] == 1 < x.shape[axis] for axis in field.axes):
         return WHOLE
     for i, axis in enumerate(field.axes):
         n, m = x.shape[axis], out.shape[axis]
@@ -226,8 +222,10 @@ def _reduced(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     x, field = seen[0]
     over = args[1] if len(args) > 1 and args[1] else list(range(x.ndim))
     dims = {dim % x.ndim for dim in (over if isinstance(over, list | tuple) else [over])}
-    if not field.axes or dims & set(field.axes):
-        return WHOLE
+    if not field.axes:
+        return field
+    if dims & set(field.axes):
+        return WHOLE if dims >= set(field.axes) else LOST
     if out.ndim == x.ndim:
         return field
     return replace(field, axes=tuple(axis - sum(dim < axis for dim in dims) for axis in field.axes))
@@ -247,7 +245,7 @@ def _select(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     x, field = seen[0]
     dim = args[1] % x.ndim
     if dim in field.axes:
-        return WHOLE
+        return LOST
     return replace(field, axes=tuple(axis - (dim < axis) for axis in field.axes))
 
 
@@ -283,16 +281,19 @@ def _upsampled(reach: int) -> Rule:
         for i, axis in enumerate(field.axes):
             step, jump = Fraction(x.shape[axis], out.shape[axis]), field.jump[i]
             centre = (step - 1) / 2
-            below, above = (step - 1, 0) if reach == 0 else (centre - reach, centre + reach)
-            field = replace(
-                field,
-                low=_put(field.low, i, field.low[i] + below * jump),
-                high=_put(field.high, i, field.high[i] + above * jump),
-                jump=_put(field.jump, i, jump * step),
-            )
+            below, above = (min(step - 1, Fraction(0)), 0) if reach == 0 else (centre - reach, centre + reach)
+            field = field.moved(i, below * jump, above * jump, step)
         return field
 
     return rule
+
+
+def _unshuffled(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
+    """Squares of `args[1]` positions become channels of one."""
+    field, side = seen[0][1], args[1]
+    for i in range(len(field.axes)):
+        field = field.slid(i, side, side, 0)
+    return field
 
 
 def _concatenated(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
@@ -300,18 +301,23 @@ def _concatenated(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
     made = seen[0][1]
     for _, field in seen[1:]:
         made = made.joined(field)
-    return WHOLE if dim in made.axes else made
+    return LOST if dim in made.axes else made
 
 
 def _view(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
-    """Positions that are folded into rows for a linear layer come back when the rows are unfolded behind it."""
+    """Positions that are folded into rows for a linear layer come back when the rows are unfolded behind it.
+
+    A map that becomes one vector is on its way to a fully connected layer, which sees all of it.
+    """
     x, field = seen[0]
     folded: tuple[tuple[int, ...], Field] | None = getattr(x, "_folded", None)
     if folded and tuple(out.shape[:-1]) == folded[0]:
         return folded[1]
     if out.ndim == 2 and out.shape[-1] == x.shape[-1] and field.axes and max(field.axes) < x.ndim - 1:
         out._folded = (tuple(x.shape[:-1]), field)  # type: ignore[attr-defined]
-    return _everywhere(args, out, seen)
+    if out.ndim == 2 and out.shape[0] == x.shape[0] and field.known:
+        return WHOLE
+    return _kept(x, out, field)
 
 
 def _rows(at: int) -> Rule:
@@ -320,25 +326,45 @@ def _rows(at: int) -> Rule:
     def rule(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
         if len(seen) == 1 and seen[0][0] is args[at] and hasattr(args[at], "_folded"):
             out._folded = args[at]._folded  # type: ignore[attr-defined]
-        return WHOLE
+        return lost(args, out, seen)
 
     return rule
+
+
+def _parts(args: tuple[Any, ...], out: Tensor, seen: Seen) -> Field:
+    """Parts along channels keep their positions."""
+    x, field = seen[0]
+    dim = (args[2] if len(args) > 2 else 0) % x.ndim
+    return LOST if dim in field.axes else field
 
 
 RULES: dict[str, Rule] = {
     "convolution": _convolution,
     **{name: _pool(name) for name in WINDOWED},
-    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_max_pool2d"), _adaptive),
+    **{f"_adaptive_avg_pool{n}d": _adaptive for n in (2, 3)},
+    **{f"adaptive_{kind}_pool{n}d": _adaptive for kind in ("avg", "max") for n in (1, 2, 3)},
     **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "var", "var_mean"), _reduced),
-    **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), _pad),
-    **dict.fromkeys(("upsample_nearest2d", "upsample_nearest1d"), _upsampled(0)),
-    "upsample_bilinear2d": _upsampled(1),
+    **{f"{kind}_pad{n}d": _pad for kind in ("reflection", "replication") for n in (1, 2, 3)},
+    "constant_pad_nd": _pad,
+    **{f"{kind}{n}d": _upsampled(0) for kind in ("upsample_nearest", "_upsample_nearest_exact") for n in (1, 2, 3)},
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _upsampled(1)),
     "upsample_bicubic2d": _upsampled(2),
+    "pixel_shuffle": _upsampled(0),
+    "pixel_unshuffle": _unshuffled,
+    **dict.fromkeys(NORMALISATION, _statistics(lambda args: bool(args[3] is None))),  # no running mean
+    "native_group_norm": _statistics(lambda args: True),
+    "native_layer_norm": _statistics(_over_positions),
+    **dict.fromkeys(
+        ("clone", "copy", "_to_copy", "detach", "alias", "expand", "lift_fresh", "native_dropout"), everywhere
+    ),
+    **dict.fromkeys(("squeeze", "unsqueeze"), everywhere),
     "slice": _slice,
     "select": _select,
     "permute": _permuted,
     "transpose": _transposition,
     "cat": _concatenated,
+    "split": _parts,
+    "split_with_sizes": _parts,
     **dict.fromkeys(("view", "_unsafe_view", "_reshape_copy"), _view),
     "mm": _rows(0),
     "addmm": _rows(1),

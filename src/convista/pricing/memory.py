@@ -26,9 +26,9 @@ def memory(model: Priced, image: Image | None = None, batch: int = 32, optimizer
     (46796608, 46758048, 93516096)
     """
     if optimizer not in STATES:
-        raise UnknownNameError("optimizer", optimizer, STATES)
-    if batch < 1:
-        raise InputError(f"batch={batch} was given; it must be at least 1.")
+        raise UnknownNameError("optimizer", str(optimizer), STATES)
+    if not isinstance(batch, int) or batch < 1:
+        raise InputError(f"batch={batch!r} was given; expected a whole number of at least 1.")
     subject = subject_of(model, image)
     gradients = bytes_of(p for p in subject.net.parameters() if p.requires_grad)
     weights, state = bytes_of(state_of(subject.net)), STATES[optimizer] * gradients
@@ -39,9 +39,17 @@ def memory(model: Priced, image: Image | None = None, batch: int = 32, optimizer
         gradients=gradients,
         optimizer_state=state,
         activations=sum(saved_for_backward(subject, batch).values()),
-        peak_train=weights + state + training_peak(subject, batch),
+        peak_train=weights + state + max(training_peak(subject, batch), _update(gradients)),
         peak_infer=inference_peak(subject, batch),
     )
+
+
+def _update(gradients: int) -> int:
+    """Bytes while the weights are changed: the gradients, and what the optimizer works out beside each of them.
+
+    torch's default on a GPU takes all weights at once (`foreach`), and needs as much again; fused ones need nothing.
+    """
+    return 2 * gradients
 
 
 def largest_batch(
@@ -63,7 +71,9 @@ def largest_batch(
 
     def peak(batch: int) -> float:
         try:
-            return inference_peak(subject, batch) if optimizer is None else fixed + training_peak(subject, batch)
+            if optimizer is None:
+                return inference_peak(subject, batch)
+            return fixed + max(training_peak(subject, batch), _update(trained))
         except InputError:
             if batch > 1:
                 raise
@@ -73,13 +83,16 @@ def largest_batch(
 
 
 def _largest(peak: Callable[[int], float], most: float) -> int:
-    """By straight lines through known batches: between two of them the peak grows in one."""
-    known = {batch: peak(batch) for batch in (2, 4)}
-    while True:
-        near = [batch for batch in known if known[batch] < float("inf")]
-        low, high = sorted(near, key=lambda batch: abs(known[batch] - most))[:2]
-        slope = (known[high] - known[low]) / (high - low)
-        guess = max(1, int(low + (most - known[low]) / slope))
-        if guess in known:
-            return max((batch for batch in known if known[batch] <= most), default=0)
-        known[guess] = peak(guess)
+    """By doubling, and then by straight lines between a batch that fits and one that does not."""
+    fits, fails = (2, peak(2)), (4, 0.0)
+    if fits[1] > most:
+        return int(peak(1) <= most)
+    while (found := peak(fails[0])) <= most:
+        fits, fails = (fails[0], found), (2 * fails[0], 0.0)
+    fails = (fails[0], found)
+    while fails[0] - fits[0] > 1:
+        share = (most - fits[1]) / (fails[1] - fits[1])
+        guess = min(max(fits[0] + int(share * (fails[0] - fits[0])), fits[0] + 1), fails[0] - 1)
+        found = peak(guess)
+        fits, fails = ((guess, found), fails) if found <= most else (fits, (guess, found))
+    return fits[0]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["KINDS", "WINDOWED", "Bill", "bill_of", "name_of", "sides"]
+__all__ = ["KINDS", "NORMALISATION", "WINDOWED", "Bill", "bill_of", "name_of", "sides"]
 
 KINDS = ("normalisation", "activation", "pooling", "elementwise", "resampling")
 
@@ -50,6 +50,7 @@ MACS: dict[str, Callable[[tuple[Any, ...], Tensor], int]] = {
     "addmm": lambda args, out: out.numel() * args[1].shape[-1],
     "baddbmm": lambda args, out: out.numel() * args[1].shape[-1],
     "addbmm": lambda args, out: out.numel() * args[1].shape[-1] * args[1].shape[0],
+    "_scaled_dot_product_flash_attention_for_cpu": lambda args, out: 2 * args[0].numel() * args[1].shape[-2],
     "mv": lambda args, out: args[0].numel(),
     "addmv": lambda args, out: args[1].numel(),
     "dot": lambda args, out: args[0].numel(),
@@ -71,7 +72,7 @@ WINDOWED = {  # and over how many axes
 POOLING = {"_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "mean"}
 READING = {
     "sum", "amax", "amin", "max", "min", "prod", "var", "var_mean", "std", "norm", "linalg_vector_norm", "argmax",
-    "argmin", "any", "all", "logsumexp", "cumsum", "cumprod", "count_nonzero",
+    "argmin", "any", "all", "logsumexp", "cumsum", "cumprod", "count_nonzero", "sort", "topk",
 }  # fmt: skip
 RESAMPLING = {"upsample_linear1d": 3, "upsample_bilinear2d": 7, "upsample_trilinear3d": 15, "upsample_bicubic2d": 31}
 FREE = {
@@ -85,7 +86,8 @@ FREE = {
     "upsample_nearest3d", "_upsample_nearest_exact2d", "bernoulli", "native_dropout", "rand", "rand_like", "randn",
     "randn_like", "randint", "randperm", "uniform", "normal", "slice_scatter", "select_scatter", "set_data",
     "max_unpool2d", "unsafe_split", "split_with_sizes_copy", "_local_scalar_dense", "is_same_size", "rot90",
-    "unbind", "as_strided",
+    "unbind", "as_strided", "transpose", "squeeze", "unsqueeze", "t", "swapaxes", "detach",
+    "reflection_pad3d", "replication_pad3d",
 }  # fmt: skip
 
 
@@ -104,6 +106,8 @@ def bill_of(operation: Any, args: tuple[Any, ...], out: Any) -> Bill:
     """What a call costs that took `args` and gave `out`."""
     name = name_of(operation)
     values = _values(out)
+    if name == "deform_conv2d":
+        return Bill(macs=values * prod(args[1].shape[1:]))
     if operation.namespace != "aten":
         return _registered(operation, args, out) or Bill(known=not values)
     if name in MACS:

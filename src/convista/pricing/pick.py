@@ -116,7 +116,7 @@ class Candidate:
         )  # fmt: skip
 
 
-def pick(say: Callable[[str], None] = lambda _: None, **words: Any) -> Choice:
+def pick(*, say: Callable[[str], None] = lambda _: None, **words: Any) -> Choice:
     """The networks within a budget, best published accuracy first; `words` are those of `Budget`.
 
     Cheap bounds come first, milliseconds last: only what fits all else is measured; `say` hears of it. A bound on top-1

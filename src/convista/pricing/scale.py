@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from convista.blocks import Spec
 from convista.catalogue import amount
@@ -16,7 +17,7 @@ __all__ = ["Scaled", "scale"]
 
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15  # found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2
 STEP = 0.05  # of phi
-SMALLEST, LARGEST = -24.0, 12.0  # phi
+SMALLEST, LARGEST = -24.0, 64.0  # phi
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ def scale(
     if not budget:
         raise InputError("Nothing to scale to was given: name a budget such as max_macs=2G or max_params=10M.")
     for word, factor in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if not 1 <= factor <= 2:
+        if not isinstance(factor, int | float) or not 1 <= factor <= 2:
             raise InputError(f"{word}={factor} was given; expected a factor between 1 and 2.")
-    base = spec_of(model) if isinstance(model, str) else model
+    base: Any = spec_of(model) if isinstance(model, str) else model
     if not isinstance(base, Spec):
-        raise InputError(f"{base.name} has no table to scale: compound scaling is for networks of our own.")
+        name = getattr(base, "name", type(base).__name__)
+        raise InputError(f"{name} has no table to scale: compound scaling is for networks of our own.")
     search = _Search(base, (alpha if _has_depth(base) else 1.0, beta, gamma), budget)
     phi = search.largest()
     made = search.at(phi)
@@ -88,6 +90,7 @@ class _Search:
 
     def __init__(self, base: Spec, factors: tuple[float, float, float], budget: dict[str, float]):
         self.base, self.factors, self.budget = base, factors, budget
+        self.refused: InputError | None = None
 
     def at(self, phi: float) -> Spec:
         """The scaled table; pictures have a side that 4 divides, as in the paper."""
@@ -102,15 +105,24 @@ class _Search:
             raise InputError(f"{self.base.name} cannot be scaled by phi={phi:g}: {error}") from None
 
     def fits(self, phi: float) -> bool:
-        """Whether the network of this phi is within the budget."""
-        params, macs = count(self.at(phi))
+        """Whether the network of this phi is within the budget; one that cannot be built is not."""
+        try:
+            params, macs = count(self.at(phi))
+        except InputError as error:
+            self.refused = error
+            return False
         return all({"params": params, "macs": macs}[key] <= most for key, most in self.budget.items())
 
     def largest(self) -> float:
         """To the nearest step. Widths and depths are rounded, so that prices grow in steps, but they do grow."""
-        low, high = 0, round(LARGEST / STEP)
+        low, high = 0, round(8 / STEP)
         if not self.fits(0):
             low, high = self._smallest(), 0
+        else:
+            while self.fits(high * STEP):
+                low, high = high, 2 * high
+                if high * STEP > LARGEST:
+                    raise InputError("Nothing grows with these factors, or hardly: give larger ones.")
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self.fits(round(middle * STEP, 2)) else (low, middle)
@@ -118,15 +130,13 @@ class _Search:
 
     def _smallest(self) -> int:
         """A number of steps below zero at which the network fits."""
-        for phi in (-1.0, -2.0, -4.0, -8.0, -16.0, SMALLEST):
-            try:
-                if self.fits(phi):
-                    return round(phi / STEP)
-            except InputError:
-                break
+        for phi in (-1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0, -16.0, SMALLEST):
+            if self.fits(phi):
+                return round(phi / STEP)
         said = ", ".join(f"{key} {most:,.0f}" for key, most in self.budget.items())
         params, macs = count(self.base)
+        why = f" ({self.refused})" if self.refused else ""
         raise InputError(
-            f"{self.base.name} has {params:,} parameters and {macs:,} MACs, and no scaling brings it down to {said}. "
-            "Take a smaller network: convista pick finds those that fit."
+            f"{self.base.name} has {params:,} parameters and {macs:,} MACs, and no scaling brings it down to {said}"
+            f"{why}. Take a smaller network: convista pick finds those that fit."
         )

@@ -41,8 +41,8 @@ def _batch_norm_backward(_: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | Non
     return tuple(tensor if wanted else None for tensor, wanted in zip(made, rest[-1], strict=True))
 
 
-def _alike(x: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(x)
+def _alike(x: Tensor, *_: Any) -> Tensor | None:
+    return torch.empty_like(x) if x.is_floating_point() else None
 
 
 def _both(a: Any, b: Any, *_: Any) -> Tensor | None:
@@ -53,6 +53,8 @@ def _both(a: Any, b: Any, *_: Any) -> Tensor | None:
 def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
     if any((t.ndim, t.dtype, t.is_meta) != (first.ndim, first.dtype, True) for t in tensors) or first.ndim < 2:
+        return None
+    if not all(t.is_contiguous() for t in tensors):
         return None
     if any(t.shape[i] != first.shape[i] for t in tensors for i in range(first.ndim) if i != dim % first.ndim):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from convista.records import Cost
 
 __all__ = ["CHANGES", "Saving", "WhatIf", "what_if"]
 
+MOST = 64  # times as wide or deep
 CHANGES = {
     "conv": "conv=separable: each k x k convolution becomes a depthwise and a 1x1 one",
     "groups": "groups=32: each k x k convolution in so many groups",
@@ -105,13 +106,13 @@ class Rewrite:
         return (kernel.into, kernel.out) if self.both_sides else (kernel.out,)
 
 
-def what_if(model: str | Spec, changes: Mapping[str, Any] | None = None, **words: Any) -> WhatIf:
+def what_if(model: str | Spec, changes: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), **words: Any) -> WhatIf:
     """The network as it is and with its table changed, side by side, and what the formulas foresaw.
 
-    Changes are made in the order in which they are given: `conv="separable"`, `groups=32`, `bottleneck=4`,
-    `kernel7="3x3x3"`, `width=0.5`, `depth=2`, `image=160`. The first convolution, which sees colours, keeps its form
-    unless a kernel of its side is asked for. Raises `UnknownNameError` for a change that does not exist, `InputError`
-    for one that the table cannot take.
+    `changes` holds (word, value) pairs, made in the order in which they are given, and before `words`:
+    `conv="separable"`, `groups=32`, `bottleneck=4`, `kernel7="3x3x3"`, `width=0.5`, `depth=2`, `image=160`. The first
+    convolution, which sees colours, keeps its form unless a kernel of its side is asked for. Raises `UnknownNameError`
+    for a change that does not exist, `InputError` for one that the table cannot take.
 
     >>> found = what_if("resnet18", conv="separable")
     >>> found.before.macs, found.after.macs, found.savings[0].macs == found.after.macs
@@ -121,7 +122,8 @@ def what_if(model: str | Spec, changes: Mapping[str, Any] | None = None, **words
     if not isinstance(spec, Spec):
         raise InputError(f"{getattr(spec, 'name', spec)} has no table to change: what-if is for networks of our own.")
     before, savings = cost(spec), []
-    for word, value in {**(changes or {}), **words}.items():
+    pairs = changes.items() if isinstance(changes, Mapping) else changes
+    for word, value in [*pairs, *words.items()]:
         spec, saving = _applied(spec, word, value)
         savings.append(saving)
     spec = replace(spec, name=" ".join([spec.name, *(saving.change for saving in savings)]))
@@ -233,9 +235,11 @@ def _stack(side: int, value: str) -> Rewrite:
     if not match or match[1] != match[2]:
         raise InputError(f"kernel{side}={value} was given; expected for example kernel7=3x3x3, three of 3x3.")
     k, n = int(match[1]), int(match[3])
-    if n * (k - 1) + 1 != side:
+    if n * (k - 1) + 1 != side or k % 2 == 0:
         fitting = [f"{s}x{s}x{(side - 1) // (s - 1)}" for s in (3, 5, 7) if s < side and (side - 1) % (s - 1) == 0]
         hint = f" {' or '.join(fitting)} does." if fitting else ""
+        if k % 2 == 0:
+            raise InputError(f"kernel{side}={value} was given, but windows of {k} have no centre.{hint}")
         raise InputError(f"kernel{side}={value} sees {n * (k - 1) + 1} pixels, not {side}.{hint}")
 
     def block(conv: Conv) -> Chain:
@@ -260,7 +264,7 @@ def _stack(side: int, value: str) -> Rewrite:
         lambda conv: conv.groups == 1 and both(conv.kernel) == (side, side),
         block,
         kernels,
-        f"{side**2} C^2 -> {n} x {k * k} C^2 = {n * k * k} C^2",
+        f"{side**2} C^2 -> {n} x {k * k} C^2 = {n * k * k} C^2 for C channels in and out",
         f"It has no {side}x{side} convolution over all channels.",
         spares_stem=False,
     )
@@ -299,7 +303,7 @@ class Site:
 
     kernel: Kernel
     size_in: tuple[int, ...]
-    padded: bool
+    keeps_size: bool
     norm: str  # "", "behind" or "before"
     bias: bool
     stem: bool
@@ -311,7 +315,7 @@ class Site:
 
     def behind(self, side: int, times: int = 1) -> int:
         """Positions behind so many convolutions of this side in its place; without padding each takes some away."""
-        if self.padded:
+        if self.keeps_size:
             return self.kernel.positions
         return math.prod(n - times * (side - 1) for n in self.size_in)
 
@@ -332,8 +336,8 @@ def _sites(spec: Spec) -> list[Site]:
         norm = "" if "norm" not in leaves else "behind" if leaves.index("conv") < leaves.index("norm") else "before"
         positions = math.prod(layer.shape_out[1:])
         kernel = Kernel(conv.in_channels, conv.out_channels, conv.kernel_size, conv.groups, positions)
-        padded = conv.padding != (0, 0) or conv.stride != (1, 1)
-        found.append(Site(kernel, layer.shape_in[1:], padded, norm, conv.bias is not None, i == 0))
+        keeps = conv.padding != (0, 0) or conv.stride != (1, 1)
+        found.append(Site(kernel, layer.shape_in[1:], keeps, norm, conv.bias is not None, i == 0))
     return found
 
 
@@ -368,20 +372,8 @@ def _scaled(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:
             new, ratio = replace(spec, table=deepen(spec.table, factor)), factor
             formula = f"{factor:g} of what is repeated"
     except InputError as error:
-        hint = f" width={near:g} can." if word == "width" and (near := _nearest_width(spec, factor)) else ""
-        raise InputError(f"{word}={value} cannot be had: {spec.name}: {error}.{hint}".replace("..", ".")) from None
+        raise InputError(f"{word}={value} cannot be had: {spec.name}: {error}".removesuffix(".") + ".") from None
     return new, Saving(f"{word}={value}", formula, 0, ratio, None, None)
-
-
-def _nearest_width(spec: Spec, factor: float) -> float | None:
-    """The eighth nearest to `factor` by which the table can be widened."""
-    for eighths in sorted(range(1, 25), key=lambda n: abs(n / 8 - factor))[:8]:
-        try:
-            _ = replace(spec, table=widen(spec.table, eighths / 8)).layers
-        except InputError:
-            continue
-        return eighths / 8
-    return None
 
 
 def _number(word: str, value: Any) -> float:
@@ -389,7 +381,7 @@ def _number(word: str, value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not 0 < number < math.inf or (word == "image" and number != int(number)):
-        kind = "a side in pixels" if word == "image" else "a positive factor"
+    if not 0 < number < (math.inf if word == "image" else MOST) or (word == "image" and number != int(number)):
+        kind = "a side in pixels" if word == "image" else f"a positive factor below {MOST}"
         raise InputError(f"{word}={value} was given; expected {kind}.")
     return number

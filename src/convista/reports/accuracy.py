@@ -113,9 +113,9 @@ def _grid(axes: Axes, dataset: str) -> Iterable[str]:
     yield _text(right, bottom + 38, "multiply-accumulates for one picture (log)", anchor="end")
 
 
-def _round(number: int) -> str:
+def _round(number: float) -> str:
     size, unit = next(((s, u) for s, u in ((10**9, " G"), (10**6, " M"), (10**3, " K")) if number >= s), (1, ""))
-    return f"{number / size:g}{unit}"
+    return f"{number / size:.3g}{unit}"
 
 
 def _largest_first(discs: Sequence[Disc], rows: Sequence[Published]) -> list[tuple[Disc, Published]]:
@@ -129,16 +129,11 @@ def _marks(axes: Axes, marks: Mapping[str, float], name: str) -> Iterable[str]:
     if macs and axes.decades[0] <= math.log10(macs) <= axes.decades[1]:
         x = axes.x(macs)
         yield f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>'
-        yield _text(x + 5, bottom - 8, f"{name}: {_round_to(macs)} MACs", "marked")
+        yield _text(x + 5, bottom - 8, f"{name}: {_round(macs)} MACs", "marked")
     if top1 and axes.shares[0] <= top1 <= axes.shares[1]:
         y = axes.y(top1)
         yield f'<line class="mark" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield _text(LEFT + 6, y - 6, f"{name}: {top1:g} %", "marked")
-
-
-def _round_to(number: float) -> str:
-    size, unit = next(((s, u) for s, u in ((1e9, " G"), (1e6, " M"), (1e3, " K")) if number >= s), (1.0, ""))
-    return f"{number / size:.3g}{unit}"
 
 
 def _disc(disc: Disc, row: Published, colour: str, pale: bool = False) -> str:
