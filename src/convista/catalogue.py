@@ -90,7 +90,7 @@ def amount(word: str, text: str | float) -> float:
     plain = re.sub(r",(?=\d{3}(,|$))", "", str(text).strip().upper())
     match = re.fullmatch(r"(\d+(?:\.\d*)?(?:E[+-]?\d+)?|\.\d+)\s*([KMGT]?)(I?)B?", plain)
     if match is None or not 0 < float(match[1]) < float("inf"):
-        raise InputError(f"{word}={str(text)!r} was given; expected a positive number such as 800K, 5M or 1.5G.")
+        raise InputError(f"{word}={text} was given; expected a positive number such as 800K, 5M or 1.5G.")
     return float(match[1]) * float((1024 if match[3] else 1000) ** " KMGT".index(match[2] or " "))
 
 
