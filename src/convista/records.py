@@ -76,6 +76,10 @@ class Preprocessing:
         return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
+OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
+SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
+
+
 def _word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
     """A recipe's field: its default, what it means, the least legal value, or the legal words."""
     return field(default=default, metadata={"help": help, "least": least, "choices": choices})
@@ -99,10 +103,11 @@ class Recipe:
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
     epochs: int = _word(20, "Passes over the training pictures.", 1)
     batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
-    optimizer: str = _word("adamw", "How a step is made.", choices=("adamw", "nesterov"))
+    optimizer: str = _word("adamw", "How a step is made.", choices=OPTIMIZER_NAMES)
     lr: float | None = _word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
     weight_decay: float | None = _word(None, "Decay of weights (not of norms and biases).", 0)
-    warmup: float = _word(1, "Epochs over which the learning rate rises from zero, before its cosine fall.", 0)
+    schedule: str = _word("cosine", "The learning rate's course behind the warm-up.", choices=SCHEDULE_NAMES)
+    warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
     clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
     crop: bool = _word(True, "Train on random windows of the pictures.")

@@ -2,14 +2,21 @@
 
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
 from convista.training.judge import logits_of
+from convista.training.lamb import Lamb
 from convista.training.loop import Console, Progress, State, Training, Where
 from convista.training.metrics import calibration_error, figures, score, softmax
-from convista.training.optim import default_lr, learning_rate, make_optimizer, with_defaults
+from convista.training.muon import Muon, orthogonal
+from convista.training.optim import OPTIMIZERS, default_lr, make_optimizer, with_defaults
+from convista.training.schedules import SCHEDULES, drops, rate
 from convista.training.undo import Undo
 
 __all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
     "Console",
     "GlobalBatchNorm",
+    "Lamb",
+    "Muon",
     "Progress",
     "State",
     "Training",
@@ -18,11 +25,13 @@ __all__ = [
     "World",
     "calibration_error",
     "default_lr",
+    "drops",
     "figures",
     "joined",
-    "learning_rate",
     "logits_of",
     "make_optimizer",
+    "orthogonal",
+    "rate",
     "score",
     "share_statistics",
     "softmax",

@@ -25,7 +25,8 @@ from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
-from convista.training.optim import learning_rate, make_optimizer, with_defaults
+from convista.training.optim import make_optimizer, with_defaults
+from convista.training.schedules import rate
 from convista.training.undo import Undo
 
 __all__ = ["Console", "Progress", "State", "Training", "Where"]
@@ -279,9 +280,10 @@ class Training:
     def _set_lr(self, step: int) -> float:
         steps = self.steps * self.recipe.epochs
         warmup = round(min(self.recipe.warmup * self.steps, steps / 4))
-        lr = self.peak * self.state.lr_scale * learning_rate(step, steps, warmup)
+        losses = [row.val_loss for row in self.state.history]
+        lr = self.peak * self.state.lr_scale * rate(self.recipe.schedule, step, steps, warmup, losses)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         return lr
 
     def _generator_seed(self, step: int) -> int:
