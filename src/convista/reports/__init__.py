@@ -3,6 +3,7 @@
 from convista.reports.drawing import draw
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
+from convista.reports.rates import rate_curves
 from convista.reports.text import count
 
-__all__ = ["Material", "budget_page", "count", "draw", "price_page", "render"]
+__all__ = ["Material", "budget_page", "count", "draw", "price_page", "rate_curves", "render"]
