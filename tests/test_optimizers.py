@@ -199,6 +199,101 @@ def test_a_run_resumes_bit_for_bit_with_every_optimizer_and_schedule(
     assert [row.lr for row in resumed.state.history] == [row.lr for row in whole.state.history]
 
 
+@pytest.mark.parametrize(
+    "words", [{"ema": 0.9}, {"accumulate": 4}, {"ema": 0.99, "accumulate": 3, "optimizer": "muon"}]
+)
+def test_a_run_with_average_and_parts_resumes_bit_for_bit(digits, tmp_path: Path, words: dict[str, object]) -> None:
+    words = {"epochs": 2, "batch": 256} | words
+    whole = training(digits, tmp_path / "whole", **words)
+    whole.run()
+    stopped = training(digits, tmp_path / "stopped", **words)
+    asked = iter([False] * 6 + [True] * 100)
+    stopped.console = Console(stopped=lambda: next(asked))
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    resumed = training(digits, tmp_path / "stopped", **words)
+    resumed.load()
+    resumed.run()
+    for ours, theirs in ((resumed.net, whole.net), (resumed.kept, whole.kept)):
+        assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
+
+
+def test_the_average_is_that_of_its_formula(digits, tmp_path: Path) -> None:
+    job = training(digits, tmp_path / "run", ema=0.5, batch=512)
+    twin = {key: value.clone().double() for key, value in job.net.state_dict().items()}
+    step = job.step
+    seen = []
+
+    def watched(*args: object) -> None:
+        step(*args)
+        share = 1 - min(0.5, (1 + len(seen)) / (10 + len(seen)))
+        seen.append(share)
+        for key, value in job.net.state_dict().items():
+            twin[key] = twin[key] + share * (value.double() - twin[key]) if value.is_floating_point() else value
+
+    job.step = watched  # type: ignore[method-assign]
+    job.run()
+    assert seen[:2] == pytest.approx([0.9, 1 - 2 / 11])
+    for key, value in job.kept.state_dict().items():
+        assert torch.allclose(value.double(), twin[key].double(), atol=1e-5), key
+    saved = convista.create("resnet20", classes=10, channels=1, weights=tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), job.kept.parameters(), strict=True))
+
+
+def test_parts_add_up_to_the_batch(digits, tmp_path: Path) -> None:
+    """Without batch normalisation, whose statistics are those of a part, the gradients are the same."""
+
+    def gradients(parts: int) -> list[Tensor]:
+        job = training(digits, tmp_path / f"run{parts}", accumulate=parts, label_smoothing=0.0)
+        job.net.eval()
+        job.net.train = lambda mode=True: job.net  # type: ignore[method-assign]
+        loss, hits = job._gradients(job.net, torch.arange(100).numpy(), 100)
+        return [torch.tensor([loss, hits]), *(p.grad for p in job.net.parameters() if p.grad is not None)]
+
+    for a, b in zip(gradients(1), gradients(7), strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_out_of_memory_splits_the_batch_once_and_goes_on(digits, tmp_path: Path) -> None:
+    job, said = training(digits, tmp_path / "run", batch=256), []
+    job.console = Console(say=said.append)
+    honest = job._backward
+
+    def small(net: nn.Module, indices: object, count: int) -> tuple[float, float]:
+        if len(indices) > 100:  # type: ignore[arg-type]
+            raise torch.OutOfMemoryError("no more")
+        return honest(net, indices, count)  # type: ignore[arg-type]
+
+    job._backward = small  # type: ignore[method-assign]
+    history = job.run()
+    assert job.state.parts == 4
+    assert [text for text in said if "Out of memory" in text] == [
+        "Out of memory: each batch passes in 2 parts from here on.",
+        "Out of memory: each batch passes in 4 parts from here on.",
+    ]
+    assert history[-1].train_top1 > 0.2
+
+
+def test_memory_for_nothing_is_one_clear_error(digits, tmp_path: Path) -> None:
+    job = training(digits, tmp_path / "run", batch=16)
+
+    def never(*_: object) -> tuple[float, float]:
+        raise torch.OutOfMemoryError("no more")
+
+    job._backward = never  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="not enough memory"):
+        job.run()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [({"ema": 1.0}, "ema=1.0"), ({"accumulate": 0}, "at least 1"), ({"accumulate": 40, "batch": 64}, "at most 32")],
+)
+def test_words_that_make_no_sense_are_refused(words: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Recipe.of(**words)
+
+
 def test_a_rate_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="lr=-1"):
         Recipe.of(lr=-1.0)

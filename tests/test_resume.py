@@ -97,14 +97,15 @@ def test_a_signal_saves_says_how_to_go_on_and_exits_130(data: Path, whole: Path,
 
 
 def on_two(*command: object) -> subprocess.CompletedProcess[str]:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run([*launch, *map(str, command)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     return done
 
 
-def test_two_processes_learn_the_same_curve_as_one(data: Path, tmp_path: Path) -> None:
-    words = [data, "--model", "lenet5", "--epochs", "3", "--batch", "17", "--precision", "fp32"]
+@pytest.mark.parametrize("more", ["", "--optimizer muon --schedule onecycle --ema 0.9 --accumulate 2"])
+def test_two_processes_learn_the_same_curve_as_one(data: Path, tmp_path: Path, more: str) -> None:
+    words = [data, "--model", "lenet5", "--epochs", "3", "--batch", "17", "--precision", "fp32", *more.split()]
     assert start(*words, "--out", tmp_path / "one").wait(120) == 0
     on_two("-m", "convista", "train", *words, "--out", tmp_path / "two")
     curves = [[float(x) for row in results(tmp_path / name)[1][1:] for x in row] for name in ("one", "two")]

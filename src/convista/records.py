@@ -110,6 +110,8 @@ class Recipe:
     warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
     clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
+    accumulate: int = _word(1, "Parts of a batch that pass one after another, to need less memory.", 1)
+    ema: float = _word(0.0, "Decay of the running average of weights that is kept, such as 0.999; 0 for none.", 0)
     crop: bool = _word(True, "Train on random windows of the pictures.")
     flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
     patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
@@ -127,8 +129,14 @@ class Recipe:
         for name, f in known.items():
             kind, _, optional = str(f.type).partition(" | ")
             _check(name, getattr(recipe, name), {**f.metadata, "kind": kind, "optional": bool(optional)})
-        if recipe.label_smoothing >= 1:
-            raise InputError(f"label_smoothing={recipe.label_smoothing} was given; it must be below 1.")
+        for word in ("label_smoothing", "ema"):
+            if getattr(recipe, word) >= 1:
+                raise InputError(f"{word}={getattr(recipe, word)} was given; it must be below 1.")
+        if recipe.accumulate > recipe.batch // 2:
+            raise InputError(
+                f"accumulate={recipe.accumulate} was given; a batch of {recipe.batch} has at most {recipe.batch // 2} "
+                "parts of two pictures."
+            )
         return recipe
 
     def with_(self, **words: Any) -> Recipe:

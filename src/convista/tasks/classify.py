@@ -90,7 +90,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         table = _table(recipe, len(prepared.labels), console if world.first else None)
         view = _view(recipe, table, stored, prepared)
         recipe = recipe.with_(flip=view.flip)
-        _check_room(out, table)
+        _check_room(out, table, averaged=recipe.ema > 0)
         if world.first:
             origin = {"command": console.command, "device": place.device}
             _write_run(out, data, recipe, table, view, prepared, origin)
@@ -239,10 +239,12 @@ def _view(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> View:
     return View(table.image, stored, table.channels, recipe.crop, flip, mean, std)
 
 
-def _check_room(out: Path, table: Spec) -> None:
-    """Best weights, and a checkpoint of weights and two moments, now and one step back; each beside its successor."""
+def _check_room(out: Path, table: Spec, averaged: bool) -> None:
+    """Best weights, and a checkpoint of weights, their average where there is one, and two moments, now and one step
+    back; each beside its successor.
+    """
     parameters = sum(p.numel() for p in table.layers[-1].module.parameters())
-    needed, free = 14 * 4 * parameters + (16 << 20), shutil.disk_usage(out).free
+    needed, free = (18 if averaged else 14) * 4 * parameters + (16 << 20), shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(
             f"{out} has {free / 1e6:,.0f} MB left; a run of {table.name} needs {needed / 1e6:,.0f} MB. "

@@ -1,5 +1,6 @@
 """Training and judging one network."""
 
+from convista.training.average import Average
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
 from convista.training.judge import logits_of
 from convista.training.lamb import Lamb
@@ -13,6 +14,7 @@ from convista.training.undo import Undo
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Average",
     "Console",
     "GlobalBatchNorm",
     "Lamb",

@@ -6,6 +6,7 @@ import io
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from convista.errors import DivergedError, InputError, InterruptedRunError, RunE
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
+from convista.training.average import Average
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
@@ -75,6 +77,7 @@ class State:
     batch: int = 0  # the next global batch of the epoch
     lr_scale: float = 1.0
     strikes: int = 0
+    parts: int = 1  # in which a batch passes
     loss_sum: float = 0.0
     hits: float = 0.0
     seen: int = 0
@@ -109,7 +112,9 @@ class Training:
             setattr(self.net, "preprocessing", Preprocessing(view.image, view.stored, view.mean, view.std))  # noqa: B010
         self.auxiliary: dict[str, float] = getattr(getattr(self.net, "spec", None), "auxiliary", {})
         self.optimizer = make_optimizer(self.net, self.recipe)
-        self.undo = Undo(self.net, self.optimizer)
+        self.average = Average(self.net, self.recipe.ema) if self.recipe.ema else None
+        self.undo = Undo(self.net, self.optimizer, self.average.tensors if self.average else ())
+        self.state.parts = self.recipe.accumulate
         self.normalise = Normalise.of(self.view, self.device)
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
@@ -140,32 +145,69 @@ class Training:
     def step(self, net: nn.Module, indices: NDArray[np.int64]) -> None:
         """One global batch: look, guess, judge, push; or one step back where the loss or a gradient is no number."""
         state, step = self.state, self.state.epoch * self.steps + self.state.batch
-        torch.manual_seed(self._generator_seed(step))
         self._set_lr(step)
         self.undo.note()
-        mine = indices[self.world.rank :: self.world.size]
-        pictures, targets = train_view(self.train, mine, self.view, self.recipe.seed, state.epoch)
-        targets = targets.to(self.device)
-        net.train()
-        with self.arithmetic():
-            x = self.normalise(pictures.to(self.device))
-            answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
-        losses = {name: self._loss(logits, targets, len(indices)) for name, logits in answers.items()}
-        *_, (last, logits) = answers.items()
-        loss = losses[last] + sum(weight * losses[name] for name, weight in self.auxiliary.items())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, hits = self._gradients(net, indices[self.world.rank :: self.world.size], len(indices))
         norm = self._clip()
-        total, hits = self.world.total(
-            losses[last].item() / self.world.size, float((logits.argmax(1) == targets).sum())
-        )
+        total, hits = self.world.total(loss / self.world.size, hits)
         if math.isfinite(total) and math.isfinite(norm):
             self.optimizer.step()
+            if self.average is not None:
+                self.average.follow(self.net, step)
             self.undo.accept()
             state.loss_sum, state.hits = state.loss_sum + total * len(indices), state.hits + hits
             state.seen += len(indices)
         else:
             self._strike()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _gradients(self, net: nn.Module, mine: NDArray[np.int64], count: int) -> tuple[float, float]:
+        """Loss and hits of this process's pictures, and their gradients; in more parts where memory runs out."""
+        while True:
+            torch.manual_seed(self._generator_seed(self.state.epoch * self.steps + self.state.batch))
+            try:
+                return self._accumulated(
+                    net, np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2))), count
+                )
+            except torch.OutOfMemoryError:
+                self._split(len(mine))
+
+    def _accumulated(self, net: nn.Module, parts: list[NDArray[np.int64]], count: int) -> tuple[float, float]:
+        """The parts one after another; only behind the last one do processes share their gradients."""
+        loss, hits = 0.0, 0.0
+        net.train()
+        for i, part in enumerate(parts):
+            shared = not isinstance(net, DistributedDataParallel) or i == len(parts) - 1
+            with nullcontext() if shared else net.no_sync():  # type: ignore[operator]
+                more, right = self._backward(net, part, count)
+            loss, hits = loss + more, hits + right
+        return loss, hits
+
+    def _backward(self, net: nn.Module, indices: NDArray[np.int64], count: int) -> tuple[float, float]:
+        """Looks at pictures, guesses, judges, and adds to the gradients. Returns the loss's share and the hits."""
+        pictures, targets = train_view(self.train, indices, self.view, self.recipe.seed, self.state.epoch)
+        targets = targets.to(self.device)
+        with self.arithmetic():
+            x = self.normalise(pictures.to(self.device))
+            answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
+        losses = {name: self._loss(logits, targets, count) for name, logits in answers.items()}
+        *_, (last, logits) = answers.items()
+        loss = losses[last] + sum(weight * losses[name] for name, weight in self.auxiliary.items())
+        loss.backward()  # type: ignore[no-untyped-call]
+        return losses[last].item(), float((logits.argmax(1) == targets).sum())
+
+    def _split(self, pictures: int) -> None:
+        """Out of memory: twice as many parts from here on. Raises `InputError` when they cannot be smaller."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.world.size > 1 or self.state.parts > pictures // 4:
+            raise InputError(
+                f"There is not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
+                f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}."
+            ) from None
+        self.state.parts *= 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._tell(f"Out of memory: each batch passes in {self.state.parts} parts from here on.")
 
     def _loss(self, logits: Tensor, targets: Tensor, count: int) -> Tensor:
         """This process's part of the batch's mean cross-entropy, times the world's size: DDP averages over it."""
@@ -193,7 +235,7 @@ class Training:
 
     def _close_epoch(self) -> None:
         state, start = self.state, time.monotonic()
-        logits = logits_of(self.net, self.val, self.view, self.device, self.world, self.arithmetic)
+        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic)
         found = figures(softmax(logits), self.val.targets)
         row = Epoch(
             epoch=state.epoch + 1,
@@ -214,13 +256,18 @@ class Training:
         self.save()
         self._tell(_line(row, self.recipe.epochs))
 
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is judged and kept: the running average where there is one."""
+        return self.net if self.average is None else self.average.net
+
     def _keep_if_best(self, row: Epoch) -> None:
         quality = (row.val_top1, -row.val_loss)
         if not self.state.best_epoch or (math.isfinite(row.val_loss) and quality > self.state.best):
             self.state.best = quality if math.isfinite(row.val_loss) else (-1.0, -math.inf)
             self.state.best_epoch = row.epoch
             if self.world.first:
-                save_weights(self.net, self.where.folder / "model.safetensors")
+                save_weights(self.kept, self.where.folder / "model.safetensors")
 
     def _out_of_patience(self) -> bool:
         patience, state = self.recipe.patience, self.state
@@ -248,6 +295,7 @@ class Training:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "earlier": self.undo.earlier,
+            "average": None if self.average is None else self.average.net.state_dict(),
         }
         torch.save(content, buffer)
         write_atomically(self.where.folder / "metrics.csv", _csv(self.state.history))
@@ -270,6 +318,8 @@ class Training:
             self.net.load_state_dict(content["net"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.undo.earlier = content["earlier"]
+            if self.average is not None:
+                self.average.net.load_state_dict(content["average"])
         except Exception as error:  # a damaged archive fails in many ways
             raise RunError(f"{path} is not a checkpoint of this network ({error}). Start a new run.") from error
 

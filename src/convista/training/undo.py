@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -10,13 +12,15 @@ __all__ = ["Undo"]
 
 
 class Undo:
-    """Copies of the weights, statistics and optimiser's memory, from before the step at hand and the one before it.
+    """Copies of the weights, statistics, optimiser's memory and what is `beside` them.
+
+    They are from before the step at hand and from before the one before it.
 
     A step proves good when the loss after it is a number. Until then `back` must lead to before it.
     """
 
-    def __init__(self, net: nn.Module, optimizer: Optimizer):
-        self.net, self.optimizer = net, optimizer
+    def __init__(self, net: nn.Module, optimizer: Optimizer, beside: Sequence[Tensor] = ()):
+        self.net, self.optimizer, self.beside = net, optimizer, beside
         self.before: list[Tensor] = []
         self.earlier: list[Tensor] | None = None
 
@@ -50,5 +54,5 @@ class Undo:
 
     def _live(self) -> list[Tensor]:
         memory = [value for p in self.net.parameters() for value in self.optimizer.state.get(p, {}).values()]
-        weights = [*self.net.parameters(), *self.net.buffers()]
+        weights = [*self.net.parameters(), *self.net.buffers(), *self.beside]
         return [*weights, *(value for value in memory if isinstance(value, Tensor))]

@@ -1,0 +1,40 @@
+"""A running average of the weights, which is judged and kept in place of the weights themselves."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Average"]
+
+
+class Average:
+    """The exponential moving average of a network's weights and statistics (Polyak and Juditsky 1992; Tan and Le 2019).
+
+    After t steps the decay is the smaller of `decay` and `(1 + t) / (10 + t)`, so that the start is soon forgotten.
+    """
+
+    def __init__(self, net: nn.Module, decay: float):
+        self.decay = decay
+        self.net = copy.deepcopy(net).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, net: nn.Module, step: int) -> None:
+        """Moves towards `net`, which has just taken its step number `step`, counted from 0."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        for mine, theirs in zip(self.tensors, _tensors(net), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, share)
+            else:
+                mine.copy_(theirs)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Weights and buffers."""
+        return _tensors(self.net)
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [*net.parameters(), *net.buffers()]
