@@ -235,7 +235,7 @@ def _one_picture(root: Path) -> None:
         (None, ("--epochs", "0"), "epochs=0"),
         (None, ("--channels", "4"), "channels=4"),
         (None, ("--device", "tpu"), "'tpu' is not on this machine"),
-        (None, ("--optimizer", "adamv"), "Did you mean adamw"),
+        (None, ("--optimizer", "adamv"), "Did you mean adam"),
         (None, ("--out", "photos"), "photos is not empty"),
         (None, ("--out", "a_file"), "there is a file of that name"),
         (None, ("--out", "a_file/run"), "cannot be written"),
