@@ -39,6 +39,8 @@ def test_the_rates_are_those_of_training() -> None:
         (("cosinus",), "Did you mean cosine"),
         (("--epochs", "0"), "at least 1 epoch"),
         (("--lr", "-1"), "a positive rate"),
+        (("--lr", "nan"), "a positive rate"),
+        (("--warmup", "nan"), "a warm-up of at least 0"),
         (("--out", "x.png"), "ends in .svg"),
     ],
 )

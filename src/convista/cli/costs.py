@@ -72,7 +72,9 @@ def _cost(
 ) -> None:
     """Say what a network costs before it is trained: parameters, work, memory, receptive field; or would cost."""
     question = Question(**asked)
-    names = _names(models or []) if not question.claims else []
+    if question.claims and models:
+        raise InputError(f"--claims and {models[0]} do not go together: the claims name their own networks.")
+    names = [] if question.claims else _names(models or [])
     _check(question, names, out)
     if question.claims:
         _tell_claims(json)

@@ -38,7 +38,7 @@ def _schedule(
     for name in chosen:
         if name not in SCHEDULE_NAMES:
             raise UnknownNameError("schedule", name, SCHEDULE_NAMES)
-    if epochs < 1 or warmup < 0 or not 0 < lr < float("inf"):
+    if epochs < 1 or not 0 <= warmup < float("inf") or not 0 < lr < float("inf"):
         raise InputError("A curve needs at least 1 epoch, a warm-up of at least 0, and a positive rate.")
     if out is not None and out.suffix.lower() != ".svg":
         raise InputError(f"--out {out} was given; expected a name that ends in .svg.")

@@ -19,7 +19,7 @@ from torch import nn
 from convista.blocks import Chain, LayerShape, Spec, shapes
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["Borrowed", "ForeignSpec", "anything", "foreign", "is_foreign"]
+__all__ = ["Borrowed", "ForeignSpec", "anything", "foreign", "is_foreign", "skeleton"]
 
 WORDS = {"classes": ("classes", "num_classes"), "channels": ("channels", "in_chans", "in_channels")}
 
@@ -69,13 +69,18 @@ class ForeignSpec:
         return json.dumps(data, indent=1)
 
 
-@lru_cache(maxsize=16)
-def _layers(spec: ForeignSpec) -> tuple[LayerShape, ...]:
+def skeleton(spec: ForeignSpec | Borrowed) -> nn.Module:
+    """The module without memory for its weights, where its library can build it so."""
     try:
         with torch.device("meta"):
-            net = spec()
+            return spec()
     except (NotImplementedError, RuntimeError):  # some look at their own weights while they are built
-        net = spec()
+        return spec()
+
+
+@lru_cache(maxsize=16)
+def _layers(spec: ForeignSpec) -> tuple[LayerShape, ...]:
+    net = skeleton(spec)
     try:
         found = tuple(shapes(net, (spec.channels, spec.image, spec.image)))
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:

@@ -16,7 +16,7 @@ from convista.blocks import Block, Net, Spec
 from convista.errors import InputError
 from convista.models import read_spec
 from convista.models import spec as spec_of
-from convista.models.foreign import Borrowed, ForeignSpec, anything, is_foreign
+from convista.models.foreign import Borrowed, ForeignSpec, anything, is_foreign, skeleton
 from convista.pricing.alive import Alive, bytes_of, saved_for_backward, state_of
 from convista.pricing.fields import Field
 from convista.pricing.operations import bill_of
@@ -107,7 +107,7 @@ def subject_of(model: Priced, image: Image | None = None, inputs: Any = None) ->
         name = model.spec.name if isinstance(model, Net) else type(model).__name__
         return Subject(model, name, shape, inputs=inputs)
     if isinstance(model, ForeignSpec | Borrowed):
-        net = _of_another_library(model)
+        net = skeleton(model)
         return Subject(net, model.name, shape, ours=all(p.is_meta for p in net.parameters()), inputs=inputs)
     with torch.device("meta"):
         net = Net(model) if isinstance(model, Spec) else model(shape[0])
@@ -133,14 +133,6 @@ def _shape_of_first(inputs: Any) -> tuple[int, ...]:
     if first is None or first.ndim < 1:
         raise InputError("inputs= holds no tensor; expected an example of each input, with a batch of 1.")
     return tuple(first.shape[1:]) or (1,)
-
-
-def _of_another_library(spec: ForeignSpec | Borrowed) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return spec()
-    except (NotImplementedError, RuntimeError):  # some look at their own weights while they are built
-        return spec()
 
 
 def _shape(model: Any, image: Any) -> tuple[int, ...]:
