@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convista.records import Recipe
     from convista.tasks import Place, Run
     from convista.training import Console
-    from convista.verbs import eval, predict, report, train  # noqa: A004
+    from convista.verbs import augment, eval, predict, report, train  # noqa: A004
 
 __all__ = [
     "Console",
@@ -41,6 +41,7 @@ __all__ = [
     "Recipe",
     "Run",
     "Spec",
+    "augment",
     "beside",
     "cost",
     "create",
@@ -68,7 +69,7 @@ HOMES = {
     "records": ["Recipe"],
     "tasks": ["Place", "Run"],
     "training": ["Console"],
-    "verbs": ["eval", "predict", "report", "train"],
+    "verbs": ["augment", "eval", "predict", "report", "train"],
 }
 
 

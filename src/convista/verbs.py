@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from convista.errors import InputError
+from convista.errors import InputError, UnknownNameError
 from convista.files import write_atomically
 from convista.records import Predictions, Recipe, Score
 from convista.reports import Material, render
 from convista.see import first_filters
 from convista.tasks import Place, Run, resume_classifier, train_classifier
+from convista.tasks.contact import Looks, Sheet, contact_sheet
 from convista.tasks.run import Picture
 from convista.training import Console, joined
 
-__all__ = ["eval", "predict", "report", "train"]
+__all__ = ["augment", "eval", "predict", "report", "train"]
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds"}
@@ -65,6 +66,24 @@ def train(
         if world.first:
             report(run)
     return run
+
+
+def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png", **words: Any) -> Sheet:
+    """Draws a contact sheet of what a network will see of pictures, and returns where it is and what the policy was.
+
+    `augment` is `none`, `light`, `strong`, `trivial`, `rand` or words such as `light,rotate=15,hue=0.1@0.5`; `words`
+    are those of `Looks`: `mixup`, `cutmix`, `crop`, `flip`, `image`, `channels`, `pictures`, `epochs`, `seed`. The same
+    seed shows what training will see. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> sheet = convista.augment("digits", "rotate=20", out=tmp / "sheet.png", channels=1)
+    >>> sheet.policy, sheet.path.exists()
+    ('rotate=20', True)
+    """
+    for name in words:
+        if name not in Looks.__dataclass_fields__:
+            raise UnknownNameError("option", name, Looks.__dataclass_fields__)
+    return contact_sheet(data, Looks(augment=augment, **words), Path(out))
 
 
 def predict(run: Run | Folder, images: Picture | Iterable[Picture], *, device: str = "auto") -> Predictions:

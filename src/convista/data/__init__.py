@@ -1,5 +1,6 @@
 """From files to batches: every file looked at once, decoded once, and never in two splits."""
 
+from convista.data.ahead import Ahead
 from convista.data.augment import Augmentation, Batch
 from convista.data.batches import (
     Normalise,
@@ -24,14 +25,17 @@ from convista.data.pictures import (
     quiet_pillow,
     reasons,
     stored_side,
+    usual_side,
 )
 from convista.data.plan import Plan, plans
 from convista.data.policy import WORDS, Policy, flip_changes_class, read_policy
+from convista.data.resident import Resident
 from convista.data.source import Source, UnreadableError, open_source
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
     "WORDS",
+    "Ahead",
     "Augmentation",
     "BadPictureError",
     "Batch",
@@ -45,6 +49,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Prepared",
+    "Resident",
     "Source",
     "UnreadableError",
     "centre",
@@ -70,4 +75,5 @@ __all__ = [
     "stored_side",
     "upright",
     "user_cache",
+    "usual_side",
 ]

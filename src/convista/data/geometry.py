@@ -17,6 +17,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 __all__ = [
     "about",
+    "coarseness",
     "crop",
     "flipped",
     "grid",
@@ -124,11 +125,15 @@ def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     return np.asarray(interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy())
 
 
+def coarseness(matrix: Matrix, side: int) -> float:
+    """How many source pixels, along one axis, make a pixel of the result, at its middle."""
+    return math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) / abs(float(matrix[2] @ [side / 2, side / 2, 1.0]))
+
+
 def moved(picture: NDArray[np.uint8], matrix: Matrix, side: int) -> NDArray[np.uint8]:
     """(H, W, C) bytes -> (side, side, C) by one resampling; where that would skip pixels, made smaller first."""
     height, width, _ = picture.shape
-    middle = np.array([side / 2, side / 2, 1.0])
-    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) / abs(matrix[2] @ middle)
+    scale = coarseness(matrix, side)
     if scale > COARSE:
         small = max(1, round(height / scale)), max(1, round(width / scale))
         matrix = np.diag([small[1] / width, small[0] / height, 1.0]) @ matrix

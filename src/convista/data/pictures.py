@@ -35,6 +35,7 @@ __all__ = [
     "quiet_pillow",
     "reasons",
     "stored_side",
+    "usual_side",
 ]
 
 SAMPLE = 200  # pictures whose headers are read to learn the usual size
@@ -177,6 +178,12 @@ def stored_side(source: Source, image: int) -> int:
 
     Photographs keep a margin of 1/7 to crop from; pictures that are hardly larger than the network's input do not.
     """
+    large, usual = round(image * MARGIN), usual_side(source)
+    return large if usual is not None and usual >= large else image
+
+
+def usual_side(source: Source) -> int | None:
+    """The median of the pictures' short sides in pixels, from the headers of some; None where none can be read."""
     entries, _ = list_pictures(source)
     sides = []
     with quiet_pillow():
@@ -185,8 +192,7 @@ def stored_side(source: Source, image: int) -> int:
                 sides.append(min(picture_size(source.read(entry.path))))
             except (UnreadableError, BadPictureError):
                 continue
-    large = round(image * MARGIN)
-    return large if sides and statistics.median(sides) >= large else image
+    return round(statistics.median(sides)) if sides else None
 
 
 def reasons(bad: Sequence[BadFile]) -> str:

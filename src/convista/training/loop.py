@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from convista.data import Augmentation, Mixing, Normalise, Pictures, global_batches, read_policy, steps_in_epoch
+from convista.data import (
+    Ahead,
+    Augmentation,
+    Mixing,
+    Normalise,
+    Pictures,
+    Resident,
+    global_batches,
+    read_policy,
+    steps_in_epoch,
+)
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
@@ -117,13 +127,19 @@ class Training:
         self.average = Average(self.net, self.recipe.ema) if self.recipe.ema else None
         self.undo = Undo(self.net, self.optimizer, self.average.tensors if self.average else ())
         self.state.parts = self.recipe.accumulate
+        self.upcoming: NDArray[np.int64] | None = None  # the batch after the one at hand
         self.normalise, self.arithmetic = (
             Normalise.of(self.view, self.device),
             Arithmetic(recipe.precision, self.device),
         )
         self.augment = Augmentation(
-            read_policy(recipe.augment), self.view, recipe.seed, Mixing(recipe.mixup, recipe.cutmix)
+            read_policy(recipe.augment),
+            self.view,
+            recipe.seed,
+            Mixing(recipe.mixup, recipe.cutmix),
+            Resident.of(self.train, self.device) if self.device.type == "cuda" else None,
         )
+        self.ahead = Ahead(lambda indices, epoch: self.augment(self.train, indices, epoch), self.device)
         self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
@@ -145,8 +161,9 @@ class Training:
         state = self.state
         classes = self.train.targets if self.recipe.balanced else None
         batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch, classes)
-        for indices in batches[state.batch :]:
+        for number, indices in enumerate(batches[state.batch :], state.batch + 1):
             start = time.monotonic()
+            self.upcoming = batches[number] if number < len(batches) else None
             self.step(net, indices)
             state.batch += 1
             state.seconds += time.monotonic() - start
@@ -158,7 +175,7 @@ class Training:
         state, step = self.state, self.state.epoch * self.steps + self.state.batch
         self._set_lr(step)
         self.undo.note()
-        loss, hits = self._gradients(net, indices[self.world.rank :: self.world.size], len(indices))
+        loss, hits = self._gradients(net, indices)
         norm = self.arithmetic.clip(self.net, self.optimizer, self.recipe.clip)
         total, hits = self.world.total(loss / self.world.size, hits)
         if math.isfinite(total) and math.isfinite(norm):
@@ -173,31 +190,39 @@ class Training:
         self.arithmetic.adapt()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _gradients(self, net: nn.Module, mine: NDArray[np.int64], count: int) -> tuple[float, float]:
+    def _gradients(self, net: nn.Module, indices: NDArray[np.int64]) -> tuple[float, float]:
         """Loss and hits of this process's pictures, and their gradients; in more parts where memory runs out."""
         while True:
             torch.manual_seed(self._generator_seed(self.state.epoch * self.steps + self.state.batch))
             try:
-                return self._accumulated(
-                    net, np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2))), count
-                )
+                return self._accumulated(net, self._parts(indices), len(indices))
             except torch.OutOfMemoryError:
-                self._split(len(mine))
+                self._split(len(indices) // self.world.size)
+
+    def _parts(self, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """This process's share of a batch, in the parts that pass one after another."""
+        mine = indices[self.world.rank :: self.world.size]
+        return np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2)))
 
     def _accumulated(self, net: nn.Module, parts: list[NDArray[np.int64]], count: int) -> tuple[float, float]:
         """The parts one after another; only behind the last one do processes share their gradients."""
         loss, hits = 0.0, 0.0
         net.train()
-        for i, part in enumerate(parts):
-            shared = not isinstance(net, DistributedDataParallel) or i == len(parts) - 1
+        following = [*parts[1:], None if self.upcoming is None else self._parts(self.upcoming)[0]]
+        for part, after in zip(parts, following, strict=True):
+            shared = part is parts[-1] or not isinstance(net, DistributedDataParallel)
             with nullcontext() if shared else net.no_sync():  # type: ignore[operator]
-                more, right = self._backward(net, part, count)
+                more, right = self._backward(net, part, count, after)
             loss, hits = loss + more, hits + right
         return loss, hits
 
-    def _backward(self, net: nn.Module, indices: NDArray[np.int64], count: int) -> tuple[float, float]:
+    def _backward(
+        self, net: nn.Module, indices: NDArray[np.int64], count: int, following: NDArray[np.int64] | None = None
+    ) -> tuple[float, float]:
         """Looks at pictures, guesses, judges, and adds to the gradients. Returns the loss's share and the hits."""
-        batch = self.augment(self.train, indices, self.state.epoch).to(self.device)
+        batch = self.ahead(indices, self.state.epoch)
+        if following is not None:
+            self.ahead.begin(following, self.state.epoch)
         with self.arithmetic():
             x = self.normalise(batch.pictures)
             answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
