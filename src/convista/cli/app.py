@@ -69,6 +69,9 @@ def _train(
         typer.Option(metavar="WORD=VALUES…", help="Train once for each value, such as lr=1e-3,3e-3 seed=0..4."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
+    ] = False,
     device: Device = "auto",
     json: Json = False,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
@@ -81,7 +84,8 @@ def _train(
     pictures, axes = runs.sorted_out(data or [], sweep)
     words = {name: value for name, value in words.items() if _typed(context, name)}
     many = runs.sweeps(axes, resume, recipe, words)
-    words |= {"out": out, "resume": resume, "recipe": recipe, "device": device, "strict": strict}
+    words |= {"out": out, "resume": resume, "recipe": recipe}
+    words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
         found = verbs.sweep(pictures, axes, console=console, **words) if many else None
         run = None if many else verbs.train(pictures, console=console, **words)

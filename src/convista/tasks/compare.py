@@ -136,6 +136,8 @@ def compare_runs(paths: Iterable[Run | str | os.PathLike[str]]) -> Comparison:
 
 
 def _expanded(path: Path) -> list[Candidate]:
+    if path.is_file():
+        raise RunError(f"{path} is a file; expected a run folder, or the folder of a sweep.")
     if not (path / LEDGER).is_file():
         return [_candidate(path)]
     ledger = Ledger.load(path)

@@ -20,7 +20,7 @@ from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Comparison, compare_runs
 from convista.tasks.ledger import LEDGER, Ledger, folders
 from convista.tasks.run import Run
-from convista.training import Console, World
+from convista.training import Console, World, check_tensorboard
 
 __all__ = ["is_sweep", "resume_sweep", "train_sweep"]
 
@@ -41,6 +41,8 @@ def train_sweep(
     that fails is noted and the others go on. Raises `InputError` before anything is left, `InterruptedRunError` when
     asked to stop.
     """
+    if place.tensorboard:
+        check_tensorboard()
     runs = combinations(words, axes)
     _check_networks(words, runs)
     name = open_source(data).name
@@ -54,6 +56,7 @@ def train_sweep(
             command=console.command,
             device=place.device,
             strict=place.strict,
+            tensorboard=place.tensorboard,
             recipe=dict(words),
             sweep={word: list(values) for word, values in axes.items()},
             runs=[{"folder": folder, "words": run} for folder, run in zip(folders(runs), runs, strict=True)],
@@ -74,7 +77,8 @@ def resume_sweep(path: str | os.PathLike[str], place: Place, console: Console, f
     """Goes on with a sweep: what is done or has failed is left, what is half done goes on, the rest is trained."""
     ledger = Ledger.load(Path(path))
     device = ledger.info.get("device", "auto") if place.device == "auto" else place.device
-    place = replace(place, device=device, strict=bool(ledger.info.get("strict")))
+    board = place.tensorboard or bool(ledger.info.get("tensorboard"))
+    place = replace(place, device=device, strict=bool(ledger.info.get("strict")), tensorboard=board)
     return _go_through(ledger, place, console, finished)
 
 
