@@ -56,7 +56,7 @@ def _root(
 def _train(
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DATA]", help="Folder with one folder per class, .zip of one, or digits."),
+        typer.Argument(metavar="DATA", help="Folder with one folder per class, .zip of one, or digits."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
@@ -78,8 +78,9 @@ def _train(
     **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
-    from convista import verbs
     from convista.cli.console import job
+    from convista.verbs import sweep as train_many
+    from convista.verbs import train
 
     pictures, axes = runs.sorted_out(data or [], sweep)
     words = {name: value for name, value in words.items() if _typed(context, name)}
@@ -87,8 +88,8 @@ def _train(
     words |= {"out": out, "resume": resume, "recipe": recipe}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        found = verbs.sweep(pictures, axes, console=console, **words) if many else None
-        run = None if many else verbs.train(pictures, console=console, **words)
+        found = train_many(pictures, axes, console=console, **words) if many else None
+        run = None if many else train(pictures, console=console, **words)
     if int(os.environ.get("RANK", "0")):
         return
     if found is not None:
