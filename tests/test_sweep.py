@@ -19,7 +19,7 @@ import convista as package
 from convista.cli.app import app
 from convista.data import steps_in_epoch
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
-from convista.tasks import Comparison, Run, parse_axes
+from convista.tasks import Comparison, Run, parse_axes, read_recipe
 from convista.tasks import sweep as sweeping
 from convista.training import Console, Training
 from convista.verbs import sweep, train
@@ -129,6 +129,19 @@ def test_a_run_that_fails_is_a_row_with_its_reason(data: Path, tmp_path: Path, m
     assert any("run 1 of 2, lr=9.0: failed. The loss was not" in line for line in said)
     again = sweep(resume=tmp_path / "s")  # what failed would fail again
     assert again.to_json() == found.to_json()
+
+
+def test_a_sweep_can_be_done_again_by_its_folder(swept: tuple[Path, Comparison]) -> None:
+    plan = read_recipe(swept[0])
+    assert plan.words == FAST
+    assert plan.sweep == {"lr": (0.001, 0.003), "seed": (0, 1)}
+
+
+def test_a_comparison_prints_a_line_for_each_setting(swept: tuple[Path, Comparison]) -> None:
+    lines = str(swept[1]).splitlines()
+    assert lines[0].startswith(f"lr {swept[1].settings[0].words['lr']}: n 2, val top-1 ")
+    assert lines[0].endswith("(floor 0.333)")
+    assert len(repr(swept[1])) < 10_000  # the curves are not in it
 
 
 def test_axes_are_typed_by_the_recipe() -> None:
