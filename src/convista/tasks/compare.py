@@ -303,7 +303,7 @@ def _remarks(runs: Sequence[Candidate]) -> tuple[tuple[str, ...], tuple[str, ...
         else:
             notes.append("Each seed draws its own test pictures: the spread over seeds has that in it, too.")
     if len(_by(begun, lambda run: run.machine)) > 1:
-        notes.append("The runs were made on different machines: their seconds are not comparable.")
+        notes.append("The runs were made on different machines or numbers of threads: do not compare their seconds.")
     return tuple(warnings), tuple(notes)
 
 
