@@ -172,6 +172,7 @@ def test_axes_are_typed_by_the_recipe() -> None:
         (["model=lenet5,lenet6"], {}, "no network named 'lenet6'"),
         (["image=32,2"], {"model": "lenet5"}, "run image=2"),
         (["optimizer=sgd,adams"], {}, "Did you mean adam"),
+        (["augment=light,rotatte=3"], {"model": "lenet5"}, "rotate"),
         ([], {}, "Nothing to sweep over"),
         ({"lr": 0.1}, {}, "expected a list of values"),
         ({"lr": []}, {}, "no value at all"),

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,12 +27,14 @@ from PIL import Image
 from convista.blocks import Spec
 from convista.data import (
     Pictures,
+    Policy,
     Prepared,
     channel_statistics,
     flip_changes_class,
     open_cache,
     open_source,
     prepare,
+    read_policy,
     reasons,
     stored_side,
     user_cache,
@@ -83,6 +85,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
     spec(recipe.model)
+    read_policy(recipe.augment)
     device = pick_device(place.device)
     if place.tensorboard:
         check_tensorboard()
@@ -96,8 +99,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
         _refuse_if_strict(prepared, place.strict)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
-        view = _view(recipe, table, stored, prepared)
-        recipe = recipe.with_(flip=view.flip)
+        view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
+        recipe = recipe.with_(augment=str(_policy(recipe, prepared.labels)))
         _check_room(out, table, averaged=recipe.ema > 0)
         if world.first:
             origin = {"command": console.command, "device": place.device}
@@ -249,10 +252,10 @@ def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
         raise DataError(f"--strict was asked for, and {len(prepared.bad)} files are not usable:{listed}{more}")
 
 
-def _view(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> View:
-    mean, std = channel_statistics(prepared.splits["train"])
-    flip = not flip_changes_class(prepared.labels) if recipe.flip is None else recipe.flip
-    return View(table.image, stored, table.channels, recipe.crop, flip, mean, std)
+def _policy(recipe: Recipe, labels: Sequence[str]) -> Policy:
+    """What the recipe's words on augmentation come to; no mirrors where they would change the class."""
+    flip = False if recipe.flip is None and flip_changes_class(labels) else recipe.flip
+    return read_policy(recipe.augment).allowing(recipe.crop, flip)
 
 
 def _check_room(out: Path, table: Spec, averaged: bool) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from convista.data import open_source
+from convista.data import open_source, read_policy
 from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
 from convista.files import make_folder, storage_error
 from convista.models import spec
@@ -44,7 +44,7 @@ def train_sweep(
     if place.tensorboard:
         check_tensorboard()
     runs = combinations(words, axes)
-    _check_networks(words, runs)
+    _check(words, runs)
     name = open_source(data).name
     out = _free(place.out, Path("runs") / f"{name}-sweep")
     made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
@@ -124,17 +124,18 @@ def _done(folder: Path, finished: Finished) -> bool:
     return True
 
 
-def _check_networks(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
-    """Every network exists and takes pictures of its size. Raises `InputError`."""
+def _check(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
+    """Every network exists and takes pictures of its size, every augmentation can be read. Raises `InputError`."""
     seen = set()
     for run in runs:
         recipe = Recipe.of(**{**words, **run})
-        asked = (recipe.model, recipe.image, recipe.channels)
+        asked = (recipe.model, recipe.image, recipe.channels, recipe.augment)
         if asked in seen:
             continue
         seen.add(asked)
         try:
             spec(recipe.model, None, recipe.channels, recipe.image)
+            read_policy(recipe.augment)
         except UnknownNameError:
             raise
         except InputError as error:
