@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
-    from convista.tasks import Place, Run
+    from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import augment, eval, predict, report, train  # noqa: A004
+    from convista.verbs import augment, compare, eval, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
+    "Comparison",
     "Console",
     "ConvistaError",
     "InputError",
@@ -43,6 +44,7 @@ __all__ = [
     "Spec",
     "augment",
     "beside",
+    "compare",
     "cost",
     "create",
     "eval",
@@ -55,6 +57,7 @@ __all__ = [
     "report",
     "scale",
     "spec",
+    "sweep",
     "train",
     "what_if",
 ]
@@ -67,9 +70,9 @@ HOMES = {
     "models": ["create", "spec"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
-    "tasks": ["Place", "Run"],
+    "tasks": ["Comparison", "Place", "Run"],
     "training": ["Console"],
-    "verbs": ["augment", "eval", "predict", "report", "train"],
+    "verbs": ["augment", "compare", "eval", "predict", "report", "sweep", "train"],
 }
 
 

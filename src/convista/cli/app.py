@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, looks, schedules
+from convista.cli import costs, looks, runs, schedules
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -55,29 +55,48 @@ def _root(
 @recipe_options
 def _train(
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")
+        list[str] | None,
+        typer.Argument(metavar="DATA", help="Folder with one folder per class, .zip of one, or digits."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take words from a TOML or JSON file, or from a run; words given here win."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=VALUES…", help="Train once for each value, such as lr=1e-3,3e-3 seed=0..4."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
+    ] = False,
     device: Device = "auto",
     json: Json = False,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
-    **recipe: Any,
+    **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
     from convista.cli.console import job
+    from convista.verbs import sweep as train_many
     from convista.verbs import train
 
-    if resume is not None:
-        recipe = {name: value for name, value in recipe.items() if _typed(context, name)}
+    pictures, axes = runs.sorted_out(data or [], sweep)
+    words = {name: value for name, value in words.items() if _typed(context, name)}
+    many = runs.sweeps(axes, resume, recipe, words)
+    words |= {"out": out, "resume": resume, "recipe": recipe}
+    words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        run = train(data, out=out, resume=resume, console=console, device=device, strict=strict, **recipe)
+        found = train_many(pictures, axes, console=console, **words) if many else None
+        run = None if many else train(pictures, console=console, **words)
     if int(os.environ.get("RANK", "0")):
         return
-    if json:
+    if found is not None:
+        runs.put_sweep(found, json)
+    elif run is not None and json:
         _put(_summary(run))
-    else:
+    elif run is not None:
         print(f"test: {run.test}\nrun:  {run.path}\npage: {run.path / 'report.html'}")
 
 
@@ -175,6 +194,7 @@ def _models(
 costs.add_to(app)
 looks.add_to(app)
 schedules.add_to(app)
+runs.add_to(app)
 
 
 @app.command("report")

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -50,11 +50,14 @@ from convista.training import (
     Training,
     Where,
     World,
+    check_tensorboard,
     logits_of,
     score,
     softmax,
+    watching,
     with_defaults,
 )
+from convista.training.board import Watch
 
 __all__ = ["Place", "fast_precision", "resume_classifier", "train_classifier"]
 
@@ -65,12 +68,15 @@ THUMBNAIL = 112  # pixels a side
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable."""
+    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable, `tensorboard` writes
+    event files into the run folder.
+    """
 
     out: Path | None = None
     device: str = "auto"
     strict: bool = False
     checkpoint_seconds: float = 30.0
+    tensorboard: bool = False
 
 
 def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
@@ -81,6 +87,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     spec(recipe.model)
     read_policy(recipe.augment)
     device = pick_device(place.device)
+    if place.tensorboard:
+        check_tensorboard()
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
     source = open_source(data)
@@ -120,9 +128,9 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision."""
-    with torch.random.fork_rng(devices=[]), _alone(run.path, world):
+    with torch.random.fork_rng(devices=[]), _alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
-        splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds)
+        splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         training = Training(run.spec(), splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
@@ -143,6 +151,14 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         val=asdict(scores["val"]),
         test=asdict(scores["test"]),
     )
+
+
+def _watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:
+    """TensorBoard where it was asked for, now or when the run began."""
+    folder = run.path / "tensorboard"
+    if world.first and (place.tensorboard or folder.is_dir()):
+        return watching(folder)
+    return nullcontext(lambda history: None)
 
 
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:

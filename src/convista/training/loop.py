@@ -34,6 +34,7 @@ from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
+from convista.training.board import Watch
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
@@ -73,12 +74,13 @@ class Console:
 
 @dataclass(frozen=True)
 class Where:
-    """Where a network is trained: its run folder, the device, the processes; and how often it is saved."""
+    """Where a network is trained: its run folder, the device, the processes; how often it is saved, who looks on."""
 
     folder: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     world: World = field(default_factory=World)
     checkpoint_seconds: float = 30.0
+    watch: Watch = lambda history: None
 
 
 @dataclass
@@ -287,6 +289,7 @@ class Training:
         self.undo.forget()
         self._keep_if_best(row)
         self.save()
+        self.where.watch(state.history)
         self._tell(_line(row, self.recipe.epochs))
 
     @property
