@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convista.records import Recipe
     from convista.tasks import Place, Run
     from convista.training import Console
-    from convista.verbs import eval, predict, report, train  # noqa: A004
+    from convista.verbs import doctor, eval, lr_find, predict, report, train  # noqa: A004
 
 __all__ = [
     "Console",
@@ -44,9 +44,11 @@ __all__ = [
     "beside",
     "cost",
     "create",
+    "doctor",
     "eval",
     "find",
     "largest_batch",
+    "lr_find",
     "measure",
     "memory",
     "pick",
@@ -68,7 +70,7 @@ HOMES = {
     "records": ["Recipe"],
     "tasks": ["Place", "Run"],
     "training": ["Console"],
-    "verbs": ["eval", "predict", "report", "train"],
+    "verbs": ["doctor", "eval", "lr_find", "predict", "report", "train"],
 }
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, schedules
+from convista.cli import costs, doctors, schedules
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -174,6 +174,7 @@ def _models(
 
 costs.add_to(app)
 schedules.add_to(app)
+doctors.add_to(app)
 
 
 @app.command("report")

@@ -1,11 +1,12 @@
 """From files to batches: every file looked at once, decoded once, and never in two splits."""
 
-from convista.data.augment import flip_changes_class
+from convista.data.augment import flip_changes_class, permutation
 from convista.data.batches import (
     Normalise,
     centre,
     channel_statistics,
     eval_batches,
+    eval_view,
     global_batches,
     steps_in_epoch,
     train_view,
@@ -43,12 +44,14 @@ __all__ = [
     "decode",
     "drop_conflicts",
     "eval_batches",
+    "eval_view",
     "flip_changes_class",
     "global_batches",
     "inspect",
     "list_pictures",
     "open_cache",
     "open_source",
+    "permutation",
     "pictures_of",
     "prepare",
     "quiet_pillow",

@@ -1,9 +1,21 @@
 """Records become pages, tables and drawings; nothing here knows where they came from."""
 
 from convista.reports.drawing import draw
+from convista.reports.health import health_drawing, health_page, loss_over_rate
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
 from convista.reports.text import count
 
-__all__ = ["Material", "budget_page", "count", "draw", "price_page", "rate_curves", "render"]
+__all__ = [
+    "Material",
+    "budget_page",
+    "count",
+    "draw",
+    "health_drawing",
+    "health_page",
+    "loss_over_rate",
+    "price_page",
+    "rate_curves",
+    "render",
+]

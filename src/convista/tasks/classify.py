@@ -43,6 +43,7 @@ from convista.files import make_folder, shown, storage_error, write_atomically
 from convista.models import spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run
+from convista.tasks.start import check_start, write_start
 from convista.training import (
     Console,
     Training,
@@ -88,6 +89,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
         _refuse_if_strict(prepared, place.strict)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
+        check_start(table, recipe)
         view = _view(recipe, table, stored, prepared)
         recipe = recipe.with_(flip=view.flip)
         _check_room(out, table, averaged=recipe.ema > 0)
@@ -120,7 +122,10 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     with torch.random.fork_rng(devices=[]), _alone(run.path, world):
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds)
-        training = Training(run.spec(), splits["train"], splits["val"], run.view, run.recipe, where, console)
+        net = run.spec()
+        if not (run.path / "last.ckpt").exists():
+            write_start(net, run.recipe, splits["train"], run.view, device)
+        training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
         world.wait()
