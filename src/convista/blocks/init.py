@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from convista.blocks.historic import SparseConv2d
-from convista.blocks.residual import ResidualSum
+from convista.blocks.residual import ResidualSum, SubsampleAndPad
 from convista.errors import InputError
 from convista.registry import Registry
 
@@ -97,13 +97,15 @@ def zero_last(net: nn.Module) -> None:
     """Every residual branch starts at zero, so that each block starts as its shortcut (Goyal et al. 2017, section 5.1).
 
     The scale of the normalisation that ends the branch is zero; where a convolution ends it, as in pre-activation
-    blocks, the convolution is. Blocks of other libraries are asked for their own `zero_init_last`. Raises `InputError`
-    for a network without residual joins.
+    blocks, the convolution is. Blocks whose shortcut pads with zeros keep their branch: where both are zero, the
+    rectifier behind them passes no gradient, and the new channels would stay dead. Blocks of other libraries are asked
+    for their own `zero_init_last`. Raises `InputError` for a network without residual joins.
     """
     found = 0
     for block in net.modules():
         if isinstance(block, ResidualSum):
-            _zero(_last(block))
+            if not isinstance(block.shortcut, SubsampleAndPad):
+                _zero(_last(block))
             found += 1
         elif callable(ask := getattr(block, "zero_init_last", None)):
             ask()

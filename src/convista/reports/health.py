@@ -54,7 +54,7 @@ def health_drawing(found: Diagnosis) -> str:
 def loss_over_rate(sweep: Sweep) -> str:
     """The sweep as SVG: the loss at each rate, smoothed, on a logarithmic axis, with the rate that is suggested."""
     low, high = math.floor(math.log10(sweep.rates[0])), math.ceil(math.log10(sweep.rates[-1]))
-    top = min(max(sweep.losses), 2 * max(sweep.smooth[: max(3, len(sweep.smooth) // 4)]))
+    top = min(max(sweep.losses), 1.3 * max(sweep.smooth[: max(3, len(sweep.smooth) // 4)]))
     bottom = min(0.98 * min(sweep.losses), top - 1e-6)
 
     def point(rate: float, loss: float) -> str:

@@ -48,10 +48,12 @@ class Sweep:
         return asdict(self)
 
     def __str__(self) -> str:
-        low, high = min(self.smooth), max(self.smooth)
-        picked = [self.smooth[i * (len(self.smooth) - 1) // (LETTERS - 1)] for i in range(LETTERS)]
+        low = min(self.smooth)
+        high = min(max(self.smooth), low + 1.2 * (max(self.smooth[: max(3, len(self.smooth) // 4)]) - low) or math.inf)
+        picked = [min(high, self.smooth[i * (len(self.smooth) - 1) // (LETTERS - 1)]) for i in range(LETTERS)]
         bars = "".join(BARS[1 + round((loss - low) / (high - low or 1) * (len(BARS) - 2))] for loss in picked)
-        head = f"loss {low:.3g} … {high:.3g} at rates {self.rates[0]:.1e} … {self.rates[-1]:.1e} ({self.ended})"
+        span = f"{self.rates[0]:.1e} … {self.rates[-1]:.1e}"
+        head = f"loss {low:.3g} … {max(self.smooth):.3g} at rates {span} ({self.ended})"
         return "\n".join([head, bars, *self.advice])
 
     @property

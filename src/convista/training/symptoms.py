@@ -21,7 +21,9 @@ FADED, GREW = 1e-3, 1e3
 # of ten or so over a whole network. LeNet-5 with the weights of 1998 comes to 2e4, and learns; batch normalisation
 # without shortcuts costs a fifth per layer (Yang et al. 2019): 110 plain layers come to 2e5, and hardly do.
 STEEP = 1e5
-DEAD = 0.5  # of a layer's units; without normalisation deep layers see pictures as alike, and a third is usual
+# Dead units. To deep layers without normalisation all pictures look alike, so that a rectifier is off for all of them
+# by the toss of a coin: a third is usual, and only what is beyond a half by so many standard deviations is a sign.
+DEVIATIONS = 3
 SATURATED = 0.5  # of the outputs: there the slope is less than 4 % of its largest
 SPREAD = (0.3, 3.0)  # of the input's standard deviation; pixels in 0..1 have 0.2 to 0.3, in 0..255 about 60
 # Nats above guessing, to be remarked and to be warned of: logits that vary by 1 cost 0.5. ResNet-110 comes to 5 because
@@ -148,13 +150,13 @@ def _dead(found: Diagnosis) -> Finding | None:
     if whole:
         text = f"{_named(whole)} puts out nothing but zeros: the layer is dead. Look at the biases in front of it."
         return Finding("dead-layer", whole[0].name, text, "error")
-    many = [layer for layer in acts if layer.dead > DEAD]
+    many = [layer for layer in acts if layer.dead > 0.5 + DEVIATIONS * 0.5 / math.sqrt(layer.units)]
     if not many:
         return None
     worst = max(many, key=lambda layer: layer.dead)
     text = (
         f"Units are dead: {100 * worst.dead:.0f} % of the {worst.units} in {worst.name} are zero for the whole batch"
-        + (f", and more than half in {len(many) - 1} other layers." if len(many) > 1 else ".")
+        + (f", and many in {len(many) - 1} other layers." if len(many) > 1 else ".")
     )
     return Finding("dead-units", many[0].name, text, "warning")
 
