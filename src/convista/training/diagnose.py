@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convista.blocks import ACTIVATIONS, ScaledTanh, weighted
 from convista.errors import InputError
 from convista.training.health import Diagnosis, LayerHealth, NormState
-from convista.training.initial import as_in_a_first_step
+from convista.training.initial import as_in_a_first_step, wide
 from convista.training.symptoms import findings_of
 
 __all__ = ["diagnose"]
@@ -55,11 +55,11 @@ def diagnose(net: nn.Module, x: Tensor, targets: Tensor, model: str = "", data: 
         batch=len(x),
         classes=logits.shape[1],
         mode="first step" if net.training else "in use",
-        input_mean=float(x.detach().double().mean()),
-        input_std=float(x.detach().double().std(correction=0)),
+        input_mean=float(wide(x.detach()).mean()),
+        input_std=float(wide(x.detach()).std(correction=0)),
         loss=float(loss.detach()),
         guessing=math.log(logits.shape[1]),
-        logits_spread=float(logits.detach().double().std(0, correction=0).max()),
+        logits_spread=float(wide(logits.detach()).std(0, correction=0).max()),
         layers=tuple(watch.layers()),
     )
     return found.with_findings(findings_of(found))
@@ -168,28 +168,28 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def _size(values: Tensor) -> float:
-    return float(values.detach().double().norm())
+    return float(wide(values.detach()).norm())
 
 
 def _output(name: str, module: nn.Module, role: str, out: Tensor, axis: int) -> LayerHealth:
-    finite, zero, wide = bool(torch.isfinite(out).all()), out == 0, out.double()
+    finite, zero, values = bool(torch.isfinite(out).all()), out == 0, wide(out)
     others = [i for i in range(out.ndim) if i != axis % out.ndim]
     saturated = None
     if limits := LIMITS.get(type(module)):
         low, high = limits
         edge = 0.005 * (high - low)
-        saturated = float(((wide < low + edge) | (wide > high - edge)).double().mean())
+        saturated = float(wide((values < low + edge) | (values > high - edge)).mean())
     return LayerHealth(
         name=name,
         kind=type(module).__name__,
         role=role,
         shape=tuple(out.shape[1:]),
-        mean=float(wide.mean()),
-        std=float(wide.std(correction=0)),
-        largest=float(wide.abs().max()),
+        mean=float(values.mean()),
+        std=float(values.std(correction=0)),
+        largest=float(values.abs().max()),
         finite=finite,
-        zeros=float(zero.double().mean()),
-        dead=float((zero.double().mean(others) == 1).double().mean()),
+        zeros=float(wide(zero).mean()),
+        dead=float(wide(wide(zero).mean(others) == 1).mean()),
         units=out.shape[axis],
         saturated=saturated,
     )
@@ -218,13 +218,13 @@ def _norm(module: _BatchNorm, x: Tensor, training: bool) -> NormState:
     if not module.training and mean is not None and variance is not None:
         untrained = bool((mean == 0).all() and (variance == 1).all())
     if module.training or variance is None:
-        variance = x.double().var([i for i in range(x.ndim) if i != 1], correction=0)
+        variance = wide(x).var([i for i in range(x.ndim) if i != 1], correction=0)
     scale = module.weight
     return NormState(
         eps=module.eps,
         momentum=module.momentum,
-        flat=float((variance < module.eps).double().mean()),
-        zero=0.0 if scale is None else float((scale.detach() == 0).double().mean()),
+        flat=float(wide(variance < module.eps).mean()),
+        zero=0.0 if scale is None else float(wide(scale.detach() == 0).mean()),
         untrained=untrained,
         values=x.numel() // x.shape[1],
         frozen=training and not module.training,

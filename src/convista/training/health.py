@@ -134,8 +134,9 @@ class Diagnosis:
     def summary(self) -> str:
         """What was looked at, in a sentence or two."""
         size = " x ".join(map(str, self.image))
+        mean = round(self.input_mean, 2) + 0.0  # no minus in front of zero
         return (
-            f"{self.model}, {self.mode}, {self.batch} inputs of {size} ({self.data}): mean {self.input_mean:.2f}, "
+            f"{self.model}, {self.mode}, {self.batch} inputs of {size} ({self.data}): mean {mean:.2f}, "
             f"std {self.input_std:.2f}. Loss {self.loss:.3f}; guessing among {self.classes:,} classes is "
             f"{self.guessing:.3f}."
         )
@@ -153,7 +154,7 @@ def _table(found: Diagnosis) -> list[str]:
     rows: Sequence[LayerHealth] = found.layers
     if len(rows) > MOST_ROWS:
         rows = found.weights
-    shown = [rows[i * len(rows) // MOST_ROWS] for i in range(MOST_ROWS)] if len(rows) > MOST_ROWS else rows
+    shown = [rows[i * (len(rows) - 1) // (MOST_ROWS - 1)] for i in range(MOST_ROWS)] if len(rows) > MOST_ROWS else rows
     stds, gradients = [layer.std for layer in shown], [layer.gradient or 0.0 for layer in shown]
     axes = decades(stds), decades(gradients)
     wide = max((len(layer.name) for layer in shown), default=5)

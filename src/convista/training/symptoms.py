@@ -148,7 +148,7 @@ def _dead(found: Diagnosis) -> Finding | None:
     acts = [layer for layer in found.layers if layer.role == "activation"]
     whole = [layer for layer in acts if layer.dead == 1]
     if whole:
-        text = f"{_named(whole)} puts out nothing but zeros: the layer is dead. Look at the biases in front of it."
+        text = f"Nothing but zeros comes out of {_named(whole)}: dead. Look at the weights and biases in front."
         return Finding("dead-layer", whole[0].name, text, "error")
     many = [layer for layer in acts if layer.dead > 0.5 + DEVIATIONS * 0.5 / math.sqrt(layer.units)]
     if not many:
@@ -166,8 +166,8 @@ def _saturated(found: Diagnosis) -> Finding | None:
     if not full:
         return None
     text = (
-        f"{_named(full)} is saturated: {100 * (full[0].saturated or 0):.0f} % of its outputs are at the limits, where "
-        "hardly a gradient passes. Normalise what comes in, or start with smaller weights."
+        f"Saturated: {100 * (full[0].saturated or 0):.0f} % of what comes out of {_named(full)} is at the limits, "
+        "where hardly a gradient passes. Normalise what comes in, or start with smaller weights."
     )
     return Finding("saturated", full[0].name, text, "warning")
 
@@ -187,7 +187,7 @@ def _loss(found: Diagnosis) -> Finding | None:
         return None
     text = (
         f"The loss starts at {found.loss:.2f}, guessing has {found.guessing:.2f}: the network is sure of its answers "
-        "before it has learnt. Warm up, or start with smaller last weights, residual branches with --zero-last."
+        "before it has learnt. Start smaller (--init lsuv, or --zero-last for residual networks), or warm up."
     )
     return Finding("loss-at-start", "", text, "warning" if found.loss > found.guessing + FAR else "note")
 
@@ -243,9 +243,9 @@ RULES: tuple[Callable[[Diagnosis], Finding | None], ...] = (
         "batchnorm-few",
         "warning",
         lambda found: FEW_VALUES(found) if found.mode == "first step" else [],
-        f"{{}} takes its statistics from fewer than {FEW} values a channel: use a larger batch or larger pictures.",
+        f"Fewer than {FEW} values a channel make the statistics of {{}}: use a larger batch or larger pictures.",
     ),
     _rule("batchnorm-still", "warning", STILL, "The momentum of {} is 0: its running statistics never move."),
-    _rule("batchnorm-frozen", "note", FROZEN, "{} is frozen: in eval mode while the network trains."),
+    _rule("batchnorm-frozen", "note", FROZEN, "Frozen, in eval mode while the network trains: {}."),
     _rule("batchnorm-off", "error", OFF, "The scale of {} is zero, and no gradient moves it."),
 )
