@@ -285,6 +285,8 @@ def test_the_drawing_is_well_formed_and_holds_every_layer(tmp_path: Path) -> Non
         (("lenet5", "digits", {"epochs": 3}), "no option named 'epochs'"),
         (("lenet5", "digits", {"device": "tpu"}), "not on this machine"),
         ((7,), "A int was given"),
+        (("lenet5", 7), "A int was given as data"),
+        (("lenet5", (torch.zeros(2, 1, 32, 32),)), "two tensors of one length"),
     ],
 )
 def test_wrong_input_ends_in_one_clear_message(words: tuple[object, ...], said: str) -> None:

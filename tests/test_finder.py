@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import convista
 from convista.cli.app import app
-from convista.errors import InputError, UnknownNameError
-from convista.training import Sweep
+from convista.errors import InputError, InterruptedRunError, UnknownNameError
+from convista.training import Console, Sweep
 from convista.training.finder import smoothed, sweep_of
 
 RUN = {"model": "lenet5", "precision": "fp32", "batch": 16}
@@ -131,6 +131,14 @@ def test_the_command_prints_what_to_do_next(tmp_path: Path, monkeypatch: pytest.
 def test_wrong_input_ends_in_one_clear_message(words: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         convista.lr_find("digits", **WORDS | words)
+
+
+def test_a_sweep_that_is_asked_to_stop_stops() -> None:
+    calls = iter(range(100))
+    with pytest.raises(InterruptedRunError, match="Stopped at step 5 of 60; nothing was written"):
+        convista.lr_find("digits", console=Console(stopped=lambda: next(calls) > 3), **WORDS)
+    with pytest.raises(InputError, match="A int was given as data"):
+        convista.lr_find(3)  # type: ignore[arg-type]
 
 
 def test_an_unknown_word_is_an_unknown_name() -> None:

@@ -50,10 +50,8 @@ def train(
         raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
     if data is not None and resume is not None:
         raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
-    if not isinstance(data, str | os.PathLike | None):
-        raise InputError(
-            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
-        )
+    if data is not None:
+        _check_folder(data)
     if place.checkpoint_seconds < 0:
         raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
     if resume is not None and (words or out is not None or place.strict):
@@ -115,6 +113,8 @@ def doctor(
         raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .html or .svg.")
     for word in words.keys() - VISIT:
         raise UnknownNameError("option", word, VISIT | {"raw", "device", "out"})
+    if data is not None and not isinstance(data, tuple):
+        _check_folder(data)
     found = examine(model, data, Recipe.of(**{"batch": 32} | words), raw, device)
     if out is not None:
         write_atomically(Path(out), draw[Path(out).suffix.lower()](found))
@@ -141,6 +141,7 @@ def lr_find(
     >>> 1e-4 < found.lr < 0.1
     True
     """
+    _check_folder(data)
     if "lr" in words:
         raise InputError(f"lr={words['lr']} was given, but lr_find looks for it: leave it out.")
     if out is not None and Path(out).suffix.lower() != ".svg":
@@ -152,6 +153,13 @@ def lr_find(
         if out is not None and world.first:
             write_atomically(Path(out), loss_over_rate(found))
     return found
+
+
+def _check_folder(data: Any) -> None:
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(
+            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
+        )
 
 
 def _as_call(data: object, out: Folder | None, words: dict[str, Any]) -> str:

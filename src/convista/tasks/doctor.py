@@ -114,6 +114,8 @@ def _size(patient: Any, recipe: Recipe) -> tuple[int, int]:
 
 def _seen(patient: Any, data: Any, recipe: Recipe, channels: int, side: int) -> Seen:
     if isinstance(data, tuple):
+        if len(data) != 2 or not all(isinstance(part, Tensor) for part in data) or len(data[0]) != len(data[1]):
+            raise InputError("A batch of your own is (pictures (N, C, H, W), classes (N,)), two tensors of one length.")
         x, targets = data
         return Seen(x, targets, None, None, "a batch")
     if data is None:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from convista.data import global_batches
-from convista.errors import InputError
+from convista.errors import InputError, InterruptedRunError
 from convista.training.loop import Progress, Training
 
 __all__ = ["Finder", "Sweep", "smoothed", "sweep_of"]
@@ -77,7 +77,8 @@ class Finder(Training):
     broken = False
 
     def sweep(self, lowest: float, highest: float, steps: int) -> Sweep:
-        """Trains for up to `steps` steps and draws the conclusion. Raises `InputError` for a range that is none.
+        """Trains for up to `steps` steps and draws the conclusion. Raises `InputError` for a range that is none,
+        `InterruptedRunError` when asked to stop.
 
         Ends early where the running mean of the loss is 4 times its best, or the loss is no number.
         """
@@ -91,6 +92,8 @@ class Finder(Training):
         losses: list[float] = []
         ended, mean, best = "highest rate", 0.0, math.inf
         for step in range(steps):
+            if self.world.total(float(self.console.stopped()))[0] > 0:
+                raise InterruptedRunError(f"Stopped at step {step + 1} of {steps}; nothing was written.")
             loss = self._loss_of_step(net, step)
             if self.broken:
                 ended = "not a number"
