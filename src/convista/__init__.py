@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convista.records import Recipe
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import augment, compare, eval, predict, report, sweep, train  # noqa: A004
+    from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
     "Comparison",
@@ -47,9 +47,11 @@ __all__ = [
     "compare",
     "cost",
     "create",
+    "doctor",
     "eval",
     "find",
     "largest_batch",
+    "lr_find",
     "measure",
     "memory",
     "pick",
@@ -72,7 +74,7 @@ HOMES = {
     "records": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
     "training": ["Console"],
-    "verbs": ["augment", "compare", "eval", "predict", "report", "sweep", "train"],
+    "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"],
 }
 
 

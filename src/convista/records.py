@@ -76,6 +76,7 @@ class Preprocessing:
 
 
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
+INIT_NAMES = ("he", "xavier", "lsuv", "zeros")
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
 
 
@@ -100,6 +101,8 @@ class Recipe:
         None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1
     )
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
+    init: str | None = _word(None, "Initial weights; the network's own if not given.", choices=INIT_NAMES)
+    zero_last: bool = _word(False, "Every residual branch starts at zero, its block as the shortcut.")
     epochs: int = _word(20, "Passes over the training pictures.", 1)
     batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
     optimizer: str = _word("adamw", "How a step is made.", choices=OPTIMIZER_NAMES)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, looks, runs, schedules
+from convista.cli import costs, doctors, looks, runs, schedules
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -195,6 +195,7 @@ costs.add_to(app)
 looks.add_to(app)
 schedules.add_to(app)
 runs.add_to(app)
+doctors.add_to(app)
 
 
 @app.command("report")

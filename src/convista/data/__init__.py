@@ -12,6 +12,7 @@ from convista.data.batches import (
     steps_in_epoch,
 )
 from convista.data.cache import PixelCache, user_cache
+from convista.data.chance import permutation
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
 from convista.data.mixing import Mixing
@@ -64,6 +65,7 @@ __all__ = [
     "list_pictures",
     "open_cache",
     "open_source",
+    "permutation",
     "pictures_of",
     "plans",
     "prepare",

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,6 @@ from PIL import Image
 from convista.blocks import Spec
 from convista.data import (
     Pictures,
-    Policy,
     Prepared,
     channel_statistics,
     flip_changes_class,
@@ -45,6 +44,7 @@ from convista.files import make_folder, shown, storage_error, write_atomically
 from convista.models import spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run
+from convista.tasks.start import check_start, write_start
 from convista.training import (
     Console,
     Training,
@@ -99,8 +99,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
         _refuse_if_strict(prepared, place.strict)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
-        view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
-        recipe = recipe.with_(augment=str(_policy(recipe, prepared.labels)))
+        check_start(table, recipe)
+        view, recipe = _seen(recipe, table, stored, prepared)
         _check_room(out, table, averaged=recipe.ema > 0)
         if world.first:
             origin = {"command": console.command, "device": place.device}
@@ -131,7 +131,10 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     with torch.random.fork_rng(devices=[]), _alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
-        training = Training(run.spec(), splits["train"], splits["val"], run.view, run.recipe, where, console)
+        net = run.spec()
+        if not (run.path / "last.ckpt").exists():
+            write_start(net, run.recipe, splits["train"], run.view, device)
+        training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
         world.wait()
@@ -252,10 +255,14 @@ def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
         raise DataError(f"--strict was asked for, and {len(prepared.bad)} files are not usable:{listed}{more}")
 
 
-def _policy(recipe: Recipe, labels: Sequence[str]) -> Policy:
-    """What the recipe's words on augmentation come to; no mirrors where they would change the class."""
-    flip = False if recipe.flip is None and flip_changes_class(labels) else recipe.flip
-    return read_policy(recipe.augment).allowing(recipe.crop, flip)
+def _seen(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> tuple[View, Recipe]:
+    """How the network sees pictures, and the recipe with its augmentation in full.
+
+    There are no mirrors where they would change the class.
+    """
+    view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
+    flip = False if recipe.flip is None and flip_changes_class(prepared.labels) else recipe.flip
+    return view, recipe.with_(augment=str(read_policy(recipe.augment).allowing(recipe.crop, flip)))
 
 
 def _check_room(out: Path, table: Spec, averaged: bool) -> None:

@@ -2,7 +2,11 @@
 
 from convista.training.average import Average
 from convista.training.board import check_tensorboard, watching
+from convista.training.diagnose import diagnose
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
+from convista.training.finder import Finder, Sweep
+from convista.training.health import Diagnosis, Finding, LayerHealth
+from convista.training.initial import initialise, lsuv
 from convista.training.judge import logits_of
 from convista.training.lamb import Lamb
 from convista.training.loop import Console, Progress, State, Training, Where
@@ -17,11 +21,16 @@ __all__ = [
     "SCHEDULES",
     "Average",
     "Console",
+    "Diagnosis",
+    "Finder",
+    "Finding",
     "GlobalBatchNorm",
     "Lamb",
+    "LayerHealth",
     "Muon",
     "Progress",
     "State",
+    "Sweep",
     "Training",
     "Undo",
     "Where",
@@ -29,10 +38,13 @@ __all__ = [
     "calibration_error",
     "check_tensorboard",
     "default_lr",
+    "diagnose",
     "drops",
     "figures",
+    "initialise",
     "joined",
     "logits_of",
+    "lsuv",
     "make_optimizer",
     "orthogonal",
     "rate",

@@ -1,0 +1,30 @@
+"""The initial weights of a run, by the recipe's words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from convista.blocks import Spec, zero_last
+from convista.data import Normalise, Pictures, eval_view, global_batches
+from convista.records import Recipe, View
+from convista.training import initialise
+
+__all__ = ["check_start", "write_start"]
+
+
+def check_start(table: Spec, recipe: Recipe) -> None:
+    """Raises `InputError` where the network cannot start as the recipe says, before anything is written."""
+    if recipe.zero_last:
+        zero_last(table.layers[-1].module)  # which has shapes only
+
+
+def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, device: torch.device) -> None:
+    """The recipe's initial weights; LSUV looks at the first global batch, the same in every process."""
+
+    def first_batch() -> Tensor:
+        net.to(device)
+        first = global_batches(len(pictures), recipe.batch, recipe.seed, 0)[0]
+        return Normalise.of(view, device)(eval_view(pictures, first, view)[0].to(device))
+
+    initialise(net, recipe, first_batch)
