@@ -13,6 +13,7 @@ from convista.data.batches import (
 from convista.data.cache import PixelCache, user_cache
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
+from convista.data.opening import lasting_address, open_source
 from convista.data.pictures import (
     Pictures,
     Prepared,
@@ -24,7 +25,7 @@ from convista.data.pictures import (
     reasons,
     stored_side,
 )
-from convista.data.source import Source, UnreadableError, open_source
+from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "flip_changes_class",
     "global_batches",
     "inspect",
+    "lasting_address",
     "list_pictures",
     "open_cache",
     "open_source",

@@ -30,6 +30,7 @@ from convista.data import (
     Prepared,
     channel_statistics,
     flip_changes_class,
+    lasting_address,
     open_cache,
     open_source,
     prepare,
@@ -39,7 +40,7 @@ from convista.data import (
 )
 from convista.devices import pick_device
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
-from convista.files import make_folder, shown, storage_error, write_atomically
+from convista.files import make_folder, shown, storage_error, without_secrets, write_atomically
 from convista.models import spec
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run
@@ -92,7 +93,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         recipe = recipe.with_(flip=view.flip)
         _check_room(out, table, averaged=recipe.ema > 0)
         if world.first:
-            origin = {"command": console.command, "device": place.device}
+            origin = {"command": without_secrets(console.command), "device": place.device}
             _write_run(out, data, recipe, table, view, prepared, origin)
         world.wait()
     return _learn(Run.load(out), prepared, place, device, console, world)
@@ -265,7 +266,7 @@ def _write_run(
         version=VERSION,
         status="running",
         name=prepared.name,
-        data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
+        data=lasting_address(data),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
         recipe=recipe.to_json(),
