@@ -55,7 +55,7 @@ def _root(
 @recipe_options
 def _train(
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")
+        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, .tar shards, or digits.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
@@ -113,7 +113,7 @@ def _eval(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Folder with one folder per class, .zip of one, or digits; the run's own test pictures if not given."
+            help="Folder with one folder per class, .zip of one, .tar shards, or digits; else its own test pictures."
         ),
     ] = None,
     device: Device = "auto",

@@ -17,6 +17,7 @@ from convista.data.opening import lasting_address, open_source
 from convista.data.pictures import (
     Pictures,
     Prepared,
+    complete,
     inspect,
     open_cache,
     pictures_of,
@@ -41,6 +42,7 @@ __all__ = [
     "UnreadableError",
     "centre",
     "channel_statistics",
+    "complete",
     "decode",
     "drop_conflicts",
     "eval_batches",
