@@ -16,7 +16,8 @@ import pytest
 from conftest import make_photos
 from test_resume import results
 
-from convista.errors import InterruptedRunError
+import convista
+from convista.errors import InputError, InterruptedRunError
 from convista.tasks import Run
 from convista.training import Console
 from convista.verbs import train
@@ -171,22 +172,27 @@ def test_a_job_that_lost_a_worker_goes_on_by_itself_to_the_same_bytes(
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
 def test_a_job_that_lost_a_host_goes_on_with_the_rest(data: Path, whole: Path, tmp_path: Path) -> None:
-    elastic = (
-        "--nnodes=1:2", "--max-restarts=3", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}",
-        "--rdzv-id=job", "--rdzv-conf=last_call_timeout=1,keep_alive_interval=1",
+    """With fewer processes and the same global batch; the host that is lost is not the one where all meet."""
+    port, words = free_port(), (data, *LONG, "--out", tmp_path / "run")
+    first, second = (
+        launch(
+            *words, where=tmp_path, processes=1,
+            options=(
+                "--nnodes=1:2", "--max-restarts=3", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}",
+                "--rdzv-id=job", f"--rdzv-conf=is_host={host},last_call_timeout=8,keep_alive_interval=1",
+            ),
+        )
+        for host in (1, 0)
     )  # fmt: skip
-    words = (data, *LONG, "--out", tmp_path / "run")
-    first = launch(*words, where=tmp_path, options=elastic, processes=1)
-    while not workers(first.pid):
-        time.sleep(0.01)
-    second = launch(*words, where=tmp_path, options=elastic, processes=1)
     wait_for_epochs(tmp_path / "run", first)
     lost = workers(second.pid)
     second.kill()
     second.communicate()
     for number in lost:
         os.kill(number, signal.SIGKILL)
-    end(first)
+    said = end(first)
+    assert lost
+    assert "Another process of this job was lost" in said
     assert Run.load(tmp_path / "run").done
     assert curve(tmp_path / "run") == pytest.approx(curve(whole), abs=1e-4)
 
@@ -215,3 +221,21 @@ def test_another_command_never_continues_a_run(data: Path, whole: Path, tmp_path
     assert done.returncode == 2
     assert "is not empty" in done.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "running"
+
+
+def test_ray_trains_the_same_network_and_refuses_once(data: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("ray.train")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    words = {"model": "lenet5", "epochs": 3, "batch": 17, "precision": "fp32"}
+    spread = convista.ray_train(data, out=tmp_path / "ray", workers=2, **words)
+    alone = train(data, out=tmp_path / "one", **words)
+    assert curve(spread.path) == pytest.approx(curve(alone.path), abs=1e-5)
+    with pytest.raises(InputError, match="is not empty"):
+        convista.ray_train(data, out=tmp_path / "ray", workers=2, **words)
+
+
+def test_without_ray_the_extra_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.train", None)
+    with pytest.raises(InputError, match=r"convista\[scale\]"):
+        convista.ray_train(data, out=tmp_path / "ray")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
+    from convista.spread import ray_train
     from convista.tasks import Place, Run
     from convista.training import Console
     from convista.verbs import eval, predict, report, train  # noqa: A004
@@ -51,6 +52,7 @@ __all__ = [
     "memory",
     "pick",
     "predict",
+    "ray_train",
     "report",
     "scale",
     "spec",
@@ -66,6 +68,7 @@ HOMES = {
     "models": ["create", "spec"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
+    "spread": ["ray_train"],
     "tasks": ["Place", "Run"],
     "training": ["Console"],
     "verbs": ["eval", "predict", "report", "train"],
