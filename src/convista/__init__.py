@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
+    from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
     from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
@@ -56,6 +57,7 @@ __all__ = [
     "memory",
     "pick",
     "predict",
+    "ray_train",
     "report",
     "scale",
     "spec",
@@ -73,6 +75,7 @@ HOMES = {
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
+    "spread": ["ray_train"],
     "training": ["Console"],
     "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"],
 }

@@ -61,7 +61,8 @@ def train(
 ) -> Run:
     """Trains a network on a folder of pictures, judges it and writes a run folder with a report.
 
-    `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
+    `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, WebDataset
+    shards (`train-{000..003}.tar`, also behind http://), or "digits".
     `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the

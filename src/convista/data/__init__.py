@@ -16,9 +16,11 @@ from convista.data.chance import permutation
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
 from convista.data.mixing import Mixing
+from convista.data.opening import lasting_address, open_source
 from convista.data.pictures import (
     Pictures,
     Prepared,
+    complete,
     inspect,
     open_cache,
     pictures_of,
@@ -31,7 +33,7 @@ from convista.data.pictures import (
 from convista.data.plan import Plan, plans
 from convista.data.policy import WORDS, Policy, flip_changes_class, read_policy
 from convista.data.resident import Resident
-from convista.data.source import Source, UnreadableError, open_source
+from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "UnreadableError",
     "centre",
     "channel_statistics",
+    "complete",
     "decode",
     "drop_conflicts",
     "eval_batches",
@@ -62,6 +65,7 @@ __all__ = [
     "flip_changes_class",
     "global_batches",
     "inspect",
+    "lasting_address",
     "list_pictures",
     "open_cache",
     "open_source",

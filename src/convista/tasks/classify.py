@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,8 +28,11 @@ from convista.blocks import Spec
 from convista.data import (
     Pictures,
     Prepared,
+    Source,
     channel_statistics,
+    complete,
     flip_changes_class,
+    lasting_address,
     open_cache,
     open_source,
     prepare,
@@ -39,10 +42,11 @@ from convista.data import (
     user_cache,
 )
 from convista.devices import pick_device
-from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
-from convista.files import make_folder, shown, storage_error, write_atomically
+from convista.errors import DataError, InputError, RunError, StorageError
+from convista.files import make_folder, shown, storage_error, without_secrets, write_atomically
 from convista.models import spec
 from convista.records import Recipe, View
+from convista.tasks.restart import job_of_torchrun, left_behind
 from convista.tasks.run import VERSION, Run
 from convista.tasks.start import check_start, write_start
 from convista.training import (
@@ -91,32 +95,37 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         check_tensorboard()
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
-    source = open_source(data)
-    out = world.gather(_free_folder(place.out, source.name) if world.first else None)[0]
+    source = world.together(lambda: open_source(data))
+    begun = world.once(lambda: left_behind(place.out, source.name, console.command))
+    if begun is not None:
+        return _go_on(begun, data, place, console, world)
+    out = world.once(lambda: _free_folder(place.out, source.name))
     with _undone_on_error(out, world):
-        make_folder(out)
-        recipe, table, stored = _decide(recipe, source, device)
-        prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
+        world.once(lambda: make_folder(out))
+        recipe, table, stored = world.once(lambda: _decide(recipe, source, device))
+        prepared = _prepare_once(source, out, table, stored, recipe.seed, console, world)
         _refuse_if_strict(prepared, place.strict)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
-        view, recipe = _seen(recipe, table, stored, prepared)
-        _check_room(out, table, averaged=recipe.ema > 0)
-        if world.first:
-            origin = {"command": console.command, "device": place.device}
-            _write_run(out, data, recipe, table, view, prepared, origin)
-        world.wait()
-    return _learn(Run.load(out), prepared, place, device, console, world)
+        view, recipe = world.once(lambda: _seen(recipe, table, stored, prepared))
+        world.once(lambda: _check_room(out, table, averaged=recipe.ema > 0))
+        origin = {"command": without_secrets(console.command), "device": place.device, "job": job_of_torchrun()}
+        world.once(lambda: _write_run(out, data, recipe, table, view, prepared, origin))
+    return _learn(world.once(lambda: Run.load(out)), prepared, place, device, console, world)
 
 
 def resume_classifier(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
     """Goes on with a run from its last checkpoint, to the same end. Raises `RunError` when the data has changed."""
-    run = Run.load(path)
+    run = world.once(lambda: Run.load(path))
+    return _go_on(run, run.info["data"], place, console, world)
+
+
+def _go_on(run: Run, data: str, place: Place, console: Console, world: World) -> Run:
     if run.done:
         console.say(f"{run.path} is trained to its end already.")
         return run
-    view = run.view
-    prepared = _prepare_once(run.info["data"], run.path, run.spec, view.stored, run.recipe.seed, console, world)
+    source, table = world.together(lambda: open_source(data)), world.once(lambda: run.spec)
+    prepared = _prepare_once(source, run.path, table, run.view.stored, run.recipe.seed, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(
             f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
@@ -127,22 +136,20 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
 
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
-    """Training, then judgement of the best weights in full precision."""
+    """Training, then judgement of the best weights in full precision. Only the first process needs the run folder."""
     with torch.random.fork_rng(devices=[]), _alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
-        net = run.spec()
-        if not (run.path / "last.ckpt").exists():
+        net = world.once(lambda: run.spec)()
+        if world.once(lambda: not (run.path / "last.ckpt").exists()):
             write_start(net, run.recipe, splits["train"], run.view, device)
         training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
-        world.wait()
-        best = Run.load(run.path)
-        net = best.net.to(device)
-        judged = {split: logits_of(net, splits[split], run.view, device, world) for split in ("val", "test")}
+        best = world.once(lambda: Run.load(run.path).net).to(device)
+        judged = {split: logits_of(best, splits[split], run.view, device, world) for split in ("val", "test")}
     if not world.first:
-        return best
+        return run
     prior = np.array(run.info["prior"])
     scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
     write_atomically(run.path / "mistakes.json", json.dumps(_mistakes(judged["test"], splits["test"], run)))
@@ -201,19 +208,24 @@ def fast_precision(device: torch.device) -> str:
 
 
 def _prepare_once(
-    data: str, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
+    source: Source, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
 ) -> Prepared:
-    """Every process gets the same pictures; the first one decodes them while the others wait, or fail with it."""
+    """Every process gets the same pictures; the first one reads them all, and one on each other host what it lacks."""
+    shape = (stored, stored, table.channels)
+    folders = (user_cache(), out / "cache") if world.first or out.exists() else (user_cache(),)
+    cache = open_cache(folders, stored, table.channels)
+    prepared = None
 
-    def look() -> Prepared:
-        cache = open_cache((user_cache(), out / "cache"), stored, table.channels)
-        return prepare(open_source(data), stored, table.channels, seed, cache, console.reading if world.first else None)
+    def look() -> dict[str, Any]:
+        nonlocal prepared
+        prepared = prepare(source, stored, table.channels, seed, cache, console.reading)
+        return prepared.told()
 
-    prepared, error = _attempt(look) if world.first else (None, None)
-    error = world.gather(error)[0]
-    if error is not None:
-        raise error
-    prepared = prepared or look()
+    told = world.once(look)
+    if world.size > 1:
+        reads = not world.first and os.environ.get("LOCAL_RANK", "0") == "0"
+        world.together(lambda: complete(told, source, stored, table.channels, cache) if reads else None)
+    prepared = prepared or Prepared.retold(told, source, cache, shape)
     if world.first:
         sizes = ", ".join(f"{len(pictures):,} {name}" for name, pictures in prepared.splits.items())
         console.say(f"{prepared.name}: {len(prepared.labels)} classes, {sizes}. {reasons(prepared.bad)}".rstrip())
@@ -223,29 +235,24 @@ def _prepare_once(
     return prepared
 
 
-def _attempt(look: Callable[[], Prepared]) -> tuple[Prepared | None, ConvistaError | None]:
-    try:
-        return look(), None
-    except ConvistaError as error:
-        return None, error
-
-
 @contextmanager
 def _alone(folder: Path, world: World) -> Iterator[None]:
     """Only one job at a time trains into a run folder."""
-    if not world.first:
-        yield
-        return
     lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"Another process is training {folder} right now.") from None
+
+    def acquire() -> None:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"Another process is training {folder} right now.") from None
+
+    world.once(acquire)
     try:
         yield
     finally:
-        lock.release()
-        (folder / ".lock").unlink(missing_ok=True)
+        if world.first:
+            lock.release()
+            (folder / ".lock").unlink(missing_ok=True)
 
 
 def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
@@ -291,7 +298,7 @@ def _write_run(
         version=VERSION,
         status="running",
         name=prepared.name,
-        data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
+        data=lasting_address(data),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
         recipe=recipe.to_json(),
@@ -357,7 +364,7 @@ def _free_folder(out: Path | None, name: str) -> Path:
     try:
         if out.is_file():
             raise FileExistsError(errno.EEXIST, "")
-        held = {entry.name for entry in out.iterdir()} if out.exists() else set()
+        held = {entry.name for entry in out.iterdir() if not entry.match(".*.tmp")} if out.exists() else set()
     except OSError as error:
         raise storage_error(out, error) from None
     if held <= OURS:  # empty, or what a process left that was killed before it began to train

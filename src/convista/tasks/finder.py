@@ -29,7 +29,7 @@ def find_rate(
     place, source = pick_device(device), open_source(data)
     with TemporaryDirectory() as folder:
         recipe, table, stored = _decide(recipe, source, place)
-        prepared = _prepare_once(data, Path(folder), table, stored, recipe.seed, console, world)
+        prepared = _prepare_once(source, Path(folder), table, stored, recipe.seed, console, world)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         view, recipe = _seen(recipe, table, stored, prepared)

@@ -256,7 +256,7 @@ def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
         if not isinstance(image, str | os.PathLike):
             raise DataError(f"A {type(image).__name__} was given; pictures are paths or Pillow images.")
         path = Path(image)
-        if path.is_dir() or path.suffix.lower() == ".zip":
+        if path.is_dir() or path.suffix.lower() in (".zip", ".tar"):
             source = open_source(path)
             for name in source.files():
                 yield f"{path}/{name}", lambda source=source, name=name: source.read(name)

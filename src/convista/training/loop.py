@@ -343,12 +343,11 @@ class Training:
     def load(self) -> None:
         """Goes back to the last checkpoint, if there is one. Raises `RunError` when it cannot be read."""
         path = self.where.folder / "last.ckpt"
-        if self.world.first:
-            sweep(self.where.folder)
-        if not path.exists():
+        saved = self.world.once(self._saved)  # only the first process needs to see the run folder
+        if saved is None:
             return
         try:
-            content: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
             history = [Epoch(**row) for row in content["state"].pop("history")]
             best = tuple(content["state"].pop("best"))
             self.state = State(**content["state"], best=(best[0], best[1]), history=history)
@@ -360,6 +359,14 @@ class Training:
                 self.average.net.load_state_dict(content["average"])
         except Exception as error:  # a damaged archive fails in many ways
             raise RunError(f"{path} is not a checkpoint of this network ({error}). Start a new run.") from error
+
+    def _saved(self) -> bytes | None:
+        path = self.where.folder / "last.ckpt"
+        sweep(self.where.folder)
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise RunError(f"{path} cannot be read ({error}).") from None
 
     def _set_lr(self, step: int) -> float:
         steps = self.steps * self.recipe.epochs
