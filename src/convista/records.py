@@ -101,6 +101,10 @@ class Recipe:
         None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1
     )
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
+    what_if: str = _word("", "Change the network's table first, such as conv=separable,act=tanh.")
+    limit: int | None = _word(
+        None, "Train on so many pictures only, of each class equally many, the same for every seed.", 2
+    )
     epochs: int = _word(20, "Passes over the training pictures.", 1)
     batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
     optimizer: str = _word("adamw", "How a step is made.", choices=OPTIMIZER_NAMES)
@@ -112,6 +116,7 @@ class Recipe:
     clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
     accumulate: int = _word(1, "Parts of a batch that pass one after another, to need less memory.", 1)
     ema: float = _word(0.0, "Decay of the running average of weights that is kept, such as 0.999; 0 for none.", 0)
+    init_scale: float = _word(1.0, "Factor of the initial weights of convolutions and linear layers.", 0)
     crop: bool = _word(True, "Train on random windows of the pictures.")
     flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
     patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)

@@ -4,7 +4,7 @@ from convista.blocks.auxiliary import Auxiliary
 from convista.blocks.base import IN, Block, DoesNotFitError, In, block_from_json
 from convista.blocks.cells import Cell, Cells
 from convista.blocks.historic import RadialBasis, SparseConv, SparseConv2d, Subsample
-from convista.blocks.init import INITIALISERS, he, lecun
+from convista.blocks.init import INITIALISERS, he, lecun, scale_weights
 from convista.blocks.joins import Branches, Chain, Concat, Dense, stage
 from convista.blocks.names import LayerShape, capture, layers, shapes
 from convista.blocks.pools import Flatten, Head, Pool, PoolTo
@@ -67,6 +67,7 @@ __all__ = [
     "he",
     "layers",
     "lecun",
+    "scale_weights",
     "shapes",
     "stage",
 ]

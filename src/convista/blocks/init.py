@@ -8,7 +8,7 @@ from torch import nn
 
 from convista.registry import Registry
 
-__all__ = ["INITIALISERS", "he", "lecun"]
+__all__ = ["INITIALISERS", "he", "lecun", "scale_weights"]
 
 
 def he(net: nn.Module) -> None:
@@ -31,6 +31,13 @@ def lecun(net: nn.Module) -> None:
         if name.endswith("weight") and parameter.ndim > 1:
             bound = 2.4 / parameter[0].numel()
             nn.init.uniform_(parameter, -bound, bound)
+
+
+def scale_weights(net: nn.Module, factor: float) -> None:
+    """Multiplies the weights of convolutions and linear layers in place; biases and norms stay."""
+    for module in net.modules():
+        if factor != 1 and isinstance(module, nn.Conv2d | nn.Linear):
+            module.weight.data.mul_(factor)
 
 
 INITIALISERS = Registry("initialisation", he=he, lecun=lecun)

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
-from convista.blocks import Spec
+from convista.blocks import Spec, scale_weights
 from convista.data import (
     Pictures,
     Prepared,
@@ -41,6 +41,7 @@ from convista.devices import pick_device
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
 from convista.files import make_folder, shown, storage_error, write_atomically
 from convista.models import spec
+from convista.pricing import changed, changes_of
 from convista.records import Recipe, View
 from convista.tasks.run import VERSION, Run
 from convista.training import (
@@ -76,7 +77,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
-    spec(recipe.model)
+    _network(recipe)
     device = pick_device(place.device)
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
@@ -85,7 +86,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     with _undone_on_error(out, world):
         make_folder(out)
         recipe, table, stored = _decide(recipe, source, device)
-        prepared = _prepare_once(data, out, table, stored, recipe.seed, console, world)
+        prepared = _prepare_once(data, out, table, stored, recipe, console, world)
         _refuse_if_strict(prepared, place.strict)
         table = _table(recipe, len(prepared.labels), console if world.first else None)
         view = _view(recipe, table, stored, prepared)
@@ -105,7 +106,7 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
         console.say(f"{run.path} is trained to its end already.")
         return run
     view = run.view
-    prepared = _prepare_once(run.info["data"], run.path, run.spec, view.stored, run.recipe.seed, console, world)
+    prepared = _prepare_once(run.info["data"], run.path, run.spec, view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(
             f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
@@ -120,7 +121,9 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     with torch.random.fork_rng(devices=[]), _alone(run.path, world):
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds)
-        training = Training(run.spec(), splits["train"], splits["val"], run.view, run.recipe, where, console)
+        net = run.spec()
+        scale_weights(net, run.recipe.init_scale)
+        training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
         world.wait()
@@ -144,11 +147,11 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
 
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
     """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
-    own = spec(recipe.model)
+    own = _network(recipe)
     image, channels = recipe.image or own.image, recipe.channels or own.channels
     if channels not in (1, 3):
         raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
-    table = spec(recipe.model, None, channels, image)
+    table = _network(recipe, None, channels, image)
     decided = with_defaults(recipe).with_(
         image=image,
         channels=channels,
@@ -159,13 +162,28 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
 
 def _table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
     """The network's table with its auxiliary heads, which help it to learn; without, where pictures are too small."""
-    table = spec(recipe.model, classes, recipe.channels, recipe.image)
+    table = _network(recipe, classes, recipe.channels, recipe.image)
     try:
-        return spec(recipe.model, classes, recipe.channels, recipe.image, auxiliary=True)
+        return _network(recipe, classes, recipe.channels, recipe.image, auxiliary=True)
     except InputError as error:
         if console:
             console.say(f"Training without auxiliary heads: {error}")
         return table
+
+
+def _network(
+    recipe: Recipe,
+    classes: int | None = None,
+    channels: int | None = None,
+    image: int | None = None,
+    auxiliary: bool = False,
+) -> Spec:
+    """The table of the recipe's network for these sizes, with the changes that the recipe asks for."""
+    table = spec(recipe.model, classes, channels, image, auxiliary)
+    changes = changes_of(recipe.what_if)
+    if "image" in dict(changes):
+        raise InputError(f"what_if={recipe.what_if!r} was given; the side of the pictures is the word image, --image.")
+    return changed(table, changes) if changes else table
 
 
 def fast_precision(device: torch.device) -> str:
@@ -179,13 +197,14 @@ def fast_precision(device: torch.device) -> str:
 
 
 def _prepare_once(
-    data: str, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
+    data: str, out: Path, table: Spec, stored: int, recipe: Recipe, console: Console, world: World
 ) -> Prepared:
     """Every process gets the same pictures; the first one decodes them while the others wait, or fail with it."""
 
     def look() -> Prepared:
         cache = open_cache((user_cache(), out / "cache"), stored, table.channels)
-        return prepare(open_source(data), stored, table.channels, seed, cache, console.reading if world.first else None)
+        reading = console.reading if world.first else None
+        return prepare(open_source(data), stored, table.channels, recipe.seed, cache, reading, recipe.limit)
 
     prepared, error = _attempt(look) if world.first else (None, None)
     error = world.gather(error)[0]
