@@ -57,9 +57,9 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
     some, the missing ones are taken from train in the same way. Which pictures they are depends on `seed` and their
     content, so that a picture added later moves a few others at most. Raises `DataError` when a class is too small.
 
-    With a `limit` only so many pictures (copies count once) train, of each class equally many where it has them. They
-    are chosen by their content alone, the same for every seed; the others keep no split. What is taken from train to
-    validate is then at most half as much; what tests, and what the data names itself, stays whole.
+    With a `limit` only so many pictures (copies count once) train, of each class equally many where it has them, at
+    most half as many validate and at most as many test. They are chosen by their content alone: those that train are
+    the same for every seed. The others have no split.
     """
     named = {picture.split for picture in pictures if picture.split}
     shares = [(name, share) for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)) if name not in named]
@@ -74,11 +74,14 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
         _check_size(label, len(digests), 1 + len(shares))
     sizes = {label: _sizes(len(digests), shares) for label, digests in mine.items()}
     room = {label: len(digests) - sum(sizes[label].values()) for label, digests in mine.items()}
-    quotas = room if limit is None else _equal_parts(limit, room)
+    quotas = {} if limit is None else _equal_parts(limit, room)  # of training pictures
     split_of: dict[str, str] = {}
     for label, digests in mine.items():
-        split_of.update(_share_out(digests, sizes[label], quotas[label] if limit else None, seed))
-    return [replace(p, split=split_of.get(p.digest)) if (p.split or "train") == "train" else p for p in pictures]
+        split_of.update(_share_out(digests, sizes[label], quotas.get(label), seed))
+    dealt = [replace(p, split=split_of.get(p.digest)) if (p.split or "train") == "train" else p for p in pictures]
+    if limit is None:
+        return dealt
+    return _at_most(_at_most(dealt, "val", max(len(classes), limit // 2)), "test", limit)
 
 
 def _sizes(count: int, shares: Sequence[tuple[str, float]]) -> dict[str, int]:
@@ -102,14 +105,24 @@ def _equal_parts(limit: int, room: dict[str, int]) -> dict[str, int]:
 
 
 def _share_out(digests: set[str], sizes: dict[str, int], quota: int | None, seed: int) -> dict[str, str]:
-    """The split of each content; with a quota the training pictures come first, and what is left over has none."""
+    """The split of each content. Where only so many train, they are chosen first, whatever the seed."""
     chosen = set() if quota is None else set(_shuffled(digests, "limit")[:quota])
     order, result, start = _shuffled(digests - chosen, seed), dict.fromkeys(chosen, "train"), 0
     for name, size in sizes.items():
-        few = size if quota is None or name == "test" else min(size, max(1, quota // 2))
-        result.update(dict.fromkeys(order[start : start + few], name))
-        start += few
+        result.update(dict.fromkeys(order[start : start + size], name))
+        start += size
     return result if quota is not None else result | dict.fromkeys(order[start:], "train")
+
+
+def _at_most(pictures: Sequence[Picture], split: str, most: int) -> list[Picture]:
+    """The pictures with at most so many contents in a split, of each class equally many where it has them."""
+    mine: dict[str, set[str]] = {}
+    for picture in pictures:
+        if picture.split == split:
+            mine.setdefault(picture.label, set()).add(picture.digest)
+    quotas = _equal_parts(most, {label: len(digests) for label, digests in mine.items()})
+    chosen = {digest for label, quota in quotas.items() for digest in _shuffled(mine[label], "limit")[:quota]}
+    return [replace(p, split=None) if p.split == split and p.digest not in chosen else p for p in pictures]
 
 
 def _shuffled(digests: set[str], key: object) -> list[str]:
