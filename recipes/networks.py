@@ -15,9 +15,9 @@ def four(classes: int = 10) -> Spec:
     """Four convolutions without normalisation, where initial weights and activations matter most."""
     table = Chain(
         conv1=bare(32, 3, 2),  # 16 x 16
-        conv2=bare(64, 3, 2),  # 16
-        conv3=bare(64, 3),  # 16
-        conv4=bare(128, 3, 2),  # 8
+        conv2=bare(64, 3, 2),  # 8
+        conv3=bare(64, 3),  # 8
+        conv4=bare(128, 3, 2),  # 4
         head=Head(classes),
     )
     return Spec("four", table, image=32)
