@@ -13,7 +13,7 @@ from convista.files import write_atomically
 from convista.records import Predictions, Recipe, Score
 from convista.reports import Material, render
 from convista.see import first_filters
-from convista.tasks import Place, Run, resume_classifier, train_classifier
+from convista.tasks import Place, Run, read_recipe, resume_classifier, train_classifier
 from convista.tasks.run import Picture
 from convista.training import Console, joined
 
@@ -28,6 +28,7 @@ def train(
     *,
     out: Folder | None = None,
     resume: Folder | None = None,
+    recipe: Folder | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Run:
@@ -35,7 +36,8 @@ def train(
 
     `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
     `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
-    `strict`, `checkpoint_seconds`. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word
+    `strict`, `checkpoint_seconds`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run; those given
+    here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word
     of the recipe. `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
@@ -43,7 +45,7 @@ def train(
     >>> run.test.floor["top1"] < run.test.top1
     True
     """
-    console = console or Console(command=_as_call(data, out, words))
+    console = console or Console(command=_as_call(data, out, recipe, words))
     place = Place(None if out is None else Path(out), **{key: words.pop(key) for key in PLACE & words.keys()})
     if data is None and resume is None:
         raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
@@ -55,8 +57,9 @@ def train(
         )
     if place.checkpoint_seconds < 0:
         raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
-    if resume is not None and (words or out is not None or place.strict):
+    if resume is not None and (words or out is not None or recipe is not None or place.strict):
         raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
+    words = _from_file(recipe, words)
     with joined() as world:
         if resume is not None:
             run = resume_classifier(resume, place, console, world)
@@ -88,9 +91,21 @@ def report(run: Run | Folder) -> Path:
     return run.path / "report.html"
 
 
-def _as_call(data: object, out: Folder | None, words: dict[str, Any]) -> str:
+def _from_file(recipe: Folder | None, words: dict[str, Any]) -> dict[str, Any]:
+    """The words of a recipe file, under those given. Raises `InputError` where it holds a sweep."""
+    if recipe is None:
+        return words
+    plan = read_recipe(recipe)
+    swept = [word for word in plan.sweep if word not in words]
+    if swept:
+        raise InputError(f"The recipe {recipe} sweeps over {', '.join(swept)}: call convista.sweep, or give a value.")
+    return plan.words | words
+
+
+def _as_call(data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
     """The call as one would type it, for the report."""
-    given = words if out is None else words | {"out": os.fspath(out)}
+    paths = {"out": out, "recipe": recipe}
+    given = words | {name: os.fspath(path) for name, path in paths.items() if path is not None}
     first = os.fspath(data) if isinstance(data, os.PathLike) else data
     return f"convista.train({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 

@@ -59,20 +59,23 @@ def _train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take words from a TOML or JSON file, or from a run; words given here win."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     device: Device = "auto",
     json: Json = False,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
-    **recipe: Any,
+    **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
     from convista.cli.console import job
     from convista.verbs import train
 
-    if resume is not None:
-        recipe = {name: value for name, value in recipe.items() if _typed(context, name)}
+    words = {name: value for name, value in words.items() if _typed(context, name)} | {"recipe": recipe}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        run = train(data, out=out, resume=resume, console=console, device=device, strict=strict, **recipe)
+        run = train(data, out=out, resume=resume, console=console, device=device, strict=strict, **words)
     if int(os.environ.get("RANK", "0")):
         return
     if json:

@@ -15,7 +15,7 @@ __all__ = ["options_of", "recipe_options"]
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces the `**recipe` of a command by the recipe's words, and one more, with their defaults and help."""
+    """Replaces the `**words` of a command by the recipe's words, and one more, with their defaults and help."""
     seconds = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
     return options_of(Recipe, _parameter("checkpoint_seconds", float, 30.0, seconds))(command)
 
