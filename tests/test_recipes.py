@@ -1,0 +1,84 @@
+"""The experiments: every recipe says what was measured, makes sense, and its results' page is what the script writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+import convista
+from convista.pricing import changed, changes_of
+from convista.records import Recipe
+from convista.tasks import read_recipe
+from convista.tasks.axes import combinations
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
+SMALL = [path for path in RECIPES if path.parent.name == "recipes"]
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes name networks of this repository as one would from its root."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_experiments", ROOT / "docs" / "make_experiments.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_recipe_opens_with_what_was_measured_and_the_command(path: Path) -> None:
+    said = comment(path)
+    assert re.search(r"\n# Measured: \S", said)
+    assert said.endswith(f"# convista train cifar10/ --recipe {path.relative_to(ROOT).as_posix()}")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_run_of_a_recipe_has_a_network(path: Path) -> None:
+    plan = read_recipe(path)
+    assert len(plan.sweep["seed"]) >= 3
+    for words in combinations(plan.words, plan.sweep):
+        recipe = Recipe.of(**{**plan.words, **words})
+        if recipe.seed == 0:
+            assert changed(convista.spec(recipe.model), changes_of(recipe.what_if)).image == 32
+
+
+def test_every_small_recipe_has_its_full_size_beside_it() -> None:
+    full = {path.name for path in RECIPES if path.parent.name == "gpu"}
+    assert {path.name for path in SMALL} == full
+
+
+def test_the_page_and_the_figure_are_what_the_script_writes(script: ModuleType) -> None:
+    results = ROOT / "docs" / "results"
+    assert set(script.ORDER) == {path.stem for path in SMALL}
+    for name, text in (("experiments.md", script.page()), ("experiments.svg", script.figure())):
+        assert (results / name).read_text(encoding="utf-8") == text, "run `python docs/make_experiments.py`"
+    ElementTree.fromstring(script.figure())
+
+
+def test_what_was_measured_is_what_the_recipes_ask_for() -> None:
+    runs = json.loads((ROOT / "docs" / "results" / "experiments.json").read_text(encoding="utf-8"))["runs"]
+    for path in SMALL:
+        plan = read_recipe(path)
+        asked = combinations(plan.words, plan.sweep)
+        assert [run["words"] for run in runs if run["recipe"] == path.stem] == asked
