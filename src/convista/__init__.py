@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
-    from convista.tasks import Place, Run
+    from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import eval, predict, report, train  # noqa: A004
+    from convista.verbs import compare, eval, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
+    "Comparison",
     "Console",
     "ConvistaError",
     "InputError",
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "Spec",
     "beside",
+    "compare",
     "cost",
     "create",
     "eval",
@@ -54,6 +56,7 @@ __all__ = [
     "report",
     "scale",
     "spec",
+    "sweep",
     "train",
     "what_if",
 ]
@@ -66,9 +69,9 @@ HOMES = {
     "models": ["create", "spec"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
-    "tasks": ["Place", "Run"],
+    "tasks": ["Comparison", "Place", "Run"],
     "training": ["Console"],
-    "verbs": ["eval", "predict", "report", "train"],
+    "verbs": ["compare", "eval", "predict", "report", "sweep", "train"],
 }
 
 

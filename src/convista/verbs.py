@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from convista.errors import InputError
 from convista.files import write_atomically
 from convista.records import Predictions, Recipe, Score
-from convista.reports import Material, render
+from convista.reports import Material, comparison_csv, comparison_page, render
 from convista.see import first_filters
-from convista.tasks import Place, Run, read_recipe, resume_classifier, train_classifier
+from convista.tasks import (
+    Axes,
+    Comparison,
+    Place,
+    Run,
+    axis,
+    compare_runs,
+    is_sweep,
+    parse_axes,
+    read_recipe,
+    resume_classifier,
+    resume_sweep,
+    train_classifier,
+    train_sweep,
+)
 from convista.tasks.run import Picture
 from convista.training import Console, joined
 
-__all__ = ["eval", "predict", "report", "train"]
+__all__ = ["compare", "eval", "predict", "report", "sweep", "train"]
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds"}
@@ -45,21 +59,11 @@ def train(
     >>> run.test.floor["top1"] < run.test.top1
     True
     """
-    console = console or Console(command=_as_call(data, out, recipe, words))
-    place = Place(None if out is None else Path(out), **{key: words.pop(key) for key in PLACE & words.keys()})
-    if data is None and resume is None:
-        raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
-    if data is not None and resume is not None:
-        raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
-    if not isinstance(data, str | os.PathLike | None):
-        raise InputError(
-            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
-        )
-    if place.checkpoint_seconds < 0:
-        raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
-    if resume is not None and (words or out is not None or recipe is not None or place.strict):
-        raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
-    words = _from_file(recipe, words)
+    console = console or Console(command=_as_call("train", data, out, recipe, words))
+    place = _place(data, out, resume, recipe, words)
+    words, axes = _planned(recipe, words, {})
+    if axes or (resume is not None and is_sweep(resume)):
+        raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
     with joined() as world:
         if resume is not None:
             run = resume_classifier(resume, place, console, world)
@@ -68,6 +72,56 @@ def train(
         if world.first:
             report(run)
     return run
+
+
+def sweep(
+    data: Folder | None = None,
+    axes: Mapping[str, Iterable[Any]] | Iterable[str] | None = None,
+    *,
+    out: Folder | None = None,
+    resume: Folder | None = None,
+    recipe: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> Comparison:
+    """Trains every combination of the values that `axes` names, one after another, and compares the runs.
+
+    `axes` is such as `{"lr": [1e-3, 3e-3], "seed": range(5)}` or `["lr=1e-3,3e-3", "seed=0..4"]`; a recipe's table
+    `[sweep]` holds some, too. The other words are those of `train`. Each run has its folder in that of the sweep;
+    `resume=FOLDER` goes on with a sweep that was interrupted. A run that fails is noted and the others go on.
+
+    >>> import convista
+    >>> found = convista.sweep("digits", ["seed=0..1"], model="lenet5", epochs=1, out=tmp / "sweep")
+    >>> found.settings[0].test["top1"].n
+    2
+    """
+    console = console or Console(command=_as_call("sweep", data, out, recipe, words))
+    place = _place(data, out, resume, recipe, words)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("A sweep trains in one process: start it without torchrun, or each of its runs with it.")
+    if resume is not None:
+        return resume_sweep(resume, place, console, _reported)
+    words, found = _planned(recipe, words, _axes(axes))
+    if not found:
+        raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
+    return train_sweep(os.fspath(data or ""), words, found, place, console, _reported)
+
+
+def compare(*runs: Run | Folder, out: Folder | None = None) -> Comparison:
+    """Puts runs, and all runs of sweeps' folders, side by side: what differs, what they score, what they cost.
+
+    Runs that differ in their seed only make one setting, with the mean and the sample standard deviation of its
+    figures. `out` ends in `.html` for a page with the learning curves over each other, or in `.csv` for a table. Raises
+    `RunError` for what is no run folder, is damaged, or is given twice.
+    """
+    pages = {".html": comparison_page, ".csv": comparison_csv}
+    kind = None if out is None else Path(out).suffix.lower()
+    if kind is not None and kind not in pages:
+        raise InputError(f"--out {out} was given; expected a name that ends in .html or .csv.")
+    found = compare_runs(runs)
+    if out is not None and kind is not None:
+        write_atomically(Path(out), pages[kind](found))
+    return found
 
 
 def predict(run: Run | Folder, images: Picture | Iterable[Picture], *, device: str = "auto") -> Predictions:
@@ -91,23 +145,52 @@ def report(run: Run | Folder) -> Path:
     return run.path / "report.html"
 
 
-def _from_file(recipe: Folder | None, words: dict[str, Any]) -> dict[str, Any]:
-    """The words of a recipe file, under those given. Raises `InputError` where it holds a sweep."""
+def _place(
+    data: object, out: Folder | None, resume: Folder | None, recipe: Folder | None, words: dict[str, Any]
+) -> Place:
+    """Where to train, by words that are taken out of `words`. Raises `InputError` for what does not go together."""
+    place = Place(None if out is None else Path(out), **{key: words.pop(key) for key in PLACE & words.keys()})
+    if data is None and resume is None:
+        raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
+    if data is not None and resume is not None:
+        raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
+    if not isinstance(data, str | os.PathLike | None):
+        raise InputError(
+            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
+        )
+    if place.checkpoint_seconds < 0:
+        raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
+    if resume is not None and (words or out is not None or recipe is not None or place.strict):
+        raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
+    return place
+
+
+def _planned(recipe: Folder | None, words: dict[str, Any], axes: Axes) -> tuple[dict[str, Any], Axes]:
+    """Words and axes of a recipe file, under those given."""
     if recipe is None:
-        return words
-    plan = read_recipe(recipe)
-    swept = [word for word in plan.sweep if word not in words]
-    if swept:
-        raise InputError(f"The recipe {recipe} sweeps over {', '.join(swept)}: call convista.sweep, or give a value.")
-    return plan.words | words
+        return words, axes
+    plan, given = read_recipe(recipe), {*words, *axes}
+    once = {word: value for word, value in plan.words.items() if word not in given}
+    return once | words, {word: values for word, values in plan.sweep.items() if word not in given} | axes
 
 
-def _as_call(data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
+def _axes(axes: Mapping[str, Iterable[Any]] | Iterable[str] | None) -> Axes:
+    if isinstance(axes, Mapping):
+        return {word: axis(word, values) for word, values in axes.items()}
+    return parse_axes([axes] if isinstance(axes, str) else axes or [])
+
+
+def _reported(run: Run) -> None:
+    if not (run.path / "report.html").exists():
+        report(run)
+
+
+def _as_call(verb: str, data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
     """The call as one would type it, for the report."""
     paths = {"out": out, "recipe": recipe}
     given = words | {name: os.fspath(path) for name, path in paths.items() if path is not None}
     first = os.fspath(data) if isinstance(data, os.PathLike) else data
-    return f"convista.train({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
+    return f"convista.{verb}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 
 
 def _opened(run: Run | Folder) -> Run:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, schedules
+from convista.cli import costs, runs, schedules
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -55,13 +55,18 @@ def _root(
 @recipe_options
 def _train(
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")
+        list[str] | None,
+        typer.Argument(metavar="[DATA]", help="Folder with one folder per class, .zip of one, or digits."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Take words from a TOML or JSON file, or from a run; words given here win."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=VALUES…", help="Train once for each value, such as lr=1e-3,3e-3 seed=0..4."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     device: Device = "auto",
@@ -70,17 +75,23 @@ def _train(
     **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
+    from convista import verbs
     from convista.cli.console import job
-    from convista.verbs import train
 
-    words = {name: value for name, value in words.items() if _typed(context, name)} | {"recipe": recipe}
+    pictures, axes = runs.sorted_out(data or [], sweep)
+    words = {name: value for name, value in words.items() if _typed(context, name)}
+    many = runs.sweeps(axes, resume, recipe, words)
+    words |= {"out": out, "resume": resume, "recipe": recipe, "device": device, "strict": strict}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        run = train(data, out=out, resume=resume, console=console, device=device, strict=strict, **words)
+        found = verbs.sweep(pictures, axes, console=console, **words) if many else None
+        run = None if many else verbs.train(pictures, console=console, **words)
     if int(os.environ.get("RANK", "0")):
         return
-    if json:
+    if found is not None:
+        runs.put_sweep(found, json)
+    elif run is not None and json:
         _put(_summary(run))
-    else:
+    elif run is not None:
         print(f"test: {run.test}\nrun:  {run.path}\npage: {run.path / 'report.html'}")
 
 
@@ -177,6 +188,7 @@ def _models(
 
 costs.add_to(app)
 schedules.add_to(app)
+runs.add_to(app)
 
 
 @app.command("report")

@@ -1,9 +1,22 @@
 """Records become pages, tables and drawings; nothing here knows where they came from."""
 
+from convista.reports.comparison import comparison_csv, comparison_page, comparison_rows, setting_rows
 from convista.reports.drawing import draw
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
 from convista.reports.text import count
 
-__all__ = ["Material", "budget_page", "count", "draw", "price_page", "rate_curves", "render"]
+__all__ = [
+    "Material",
+    "budget_page",
+    "comparison_csv",
+    "comparison_page",
+    "comparison_rows",
+    "count",
+    "draw",
+    "price_page",
+    "rate_curves",
+    "render",
+    "setting_rows",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,14 @@ __all__ = ["curves", "filter_sheet", "heat_map", "png", "ticks"]
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of the drawing
 
 
-def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
-    """Named lines over epochs 1, 2, …, as SVG; the classes `line-NAME` carry the colours. `unit` names the y axis."""
+def curves(lines: dict[str, Sequence[float]], unit: str, kinds: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Named lines over epochs 1, 2, …, as SVG. `unit` names the y axis.
+
+    The classes `line-NAME` carry the colours, or `line-KIND` for the names in `kinds`, which may be any text.
+    """
     values = [v for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
     marks = ticks(min(values), max(values))
-    low, high, epochs = marks[0], marks[-1], max(len(line) for line in lines.values())
+    low, high, epochs = marks[0], marks[-1], max((len(line) for line in lines.values()), default=1)
 
     def x(epoch: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * ((epoch - 1) / (epochs - 1) if epochs > 1 else 0.5)
@@ -41,10 +46,12 @@ def curves(lines: dict[str, Sequence[float]], unit: str) -> str:
     for name, line in lines.items():
         points = [(x(i + 1), y(v)) for i, v in enumerate(line) if math.isfinite(v)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(f'<polyline class="line line-{name}" points="{path}"/>')
+        kind, said = kinds.get(name, name), f"<title>{escape(name)}</title>"
+        parts.append(f'<polyline class="line line-{kind}" points="{path}">{said}</polyline>')
         if len(points) == 1:
-            parts.append(f'<circle class="dot line-{name}" cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3"/>')
-    label = f"{unit} over epochs: {', '.join(lines)}"
+            at = f'cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}"'
+            parts.append(f'<circle class="dot line-{kind}" {at} r="3">{said}</circle>')
+    label = escape(f"{unit} over epochs: {', '.join(lines)}")
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 

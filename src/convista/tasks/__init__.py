@@ -1,7 +1,27 @@
 """What a network is for: so far, telling classes of pictures apart."""
 
+from convista.tasks.axes import Axes, axis, parse_axes
 from convista.tasks.classify import Place, resume_classifier, train_classifier
+from convista.tasks.compare import Candidate, Comparison, Setting, Spread, compare_runs
 from convista.tasks.recipes import read_recipe
 from convista.tasks.run import Run
+from convista.tasks.sweep import is_sweep, resume_sweep, train_sweep
 
-__all__ = ["Place", "Run", "read_recipe", "resume_classifier", "train_classifier"]
+__all__ = [
+    "Axes",
+    "Candidate",
+    "Comparison",
+    "Place",
+    "Run",
+    "Setting",
+    "Spread",
+    "axis",
+    "compare_runs",
+    "is_sweep",
+    "parse_axes",
+    "read_recipe",
+    "resume_classifier",
+    "resume_sweep",
+    "train_classifier",
+    "train_sweep",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -48,8 +48,8 @@ def axis(word: str, values: Any) -> tuple[Any, ...]:
         raise UnknownNameError("option", word, types)
     if isinstance(values, str):
         several = [value for part in values.split(",") for value in _typed(word, types[word], part)]
-    elif isinstance(values, Sequence | range):
-        several = list(values[: MOST + 1])
+    elif isinstance(values, Iterable) and not isinstance(values, Mapping | bytes):
+        several = list(itertools.islice(values, MOST + 1))
     else:
         raise InputError(f"{word}={values!r} is to be swept; expected a list of values.")
     if not several:

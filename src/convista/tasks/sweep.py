@@ -1,0 +1,154 @@
+"""Many runs from one command: every combination of some words' values, one after another, in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from convista.data import open_source
+from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
+from convista.files import make_folder, storage_error
+from convista.models import spec
+from convista.records import Recipe
+from convista.tasks.axes import Axes, combinations, label
+from convista.tasks.classify import Place, resume_classifier, train_classifier
+from convista.tasks.compare import Comparison, compare_runs
+from convista.tasks.ledger import LEDGER, Ledger, folders
+from convista.tasks.run import Run
+from convista.training import Console, World
+
+__all__ = ["is_sweep", "resume_sweep", "train_sweep"]
+
+Finished = Callable[[Run], object]
+
+
+def is_sweep(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a sweep."""
+    return (Path(path) / LEDGER).is_file()
+
+
+def train_sweep(
+    data: str, words: Mapping[str, Any], axes: Axes, place: Place, console: Console, finished: Finished
+) -> Comparison:
+    """Trains every combination of the axes' values on top of `words`, each into its own run folder.
+
+    All combinations are checked before the first is trained. `finished` hears of each run that came to its end. A run
+    that fails is noted and the others go on. Raises `InputError` before anything is left, `InterruptedRunError` when
+    asked to stop.
+    """
+    runs = combinations(words, axes)
+    _check_networks(words, runs)
+    name = open_source(data).name
+    out = _free(place.out, Path("runs") / f"{name}-sweep")
+    made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
+    try:
+        make_folder(out)
+        ledger = Ledger(out, {}).update(
+            data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=console.command,
+            device=place.device,
+            strict=place.strict,
+            recipe=dict(words),
+            sweep={word: list(values) for word, values in axes.items()},
+            runs=[{"folder": folder, "words": run} for folder, run in zip(folders(runs), runs, strict=True)],
+            failed={},
+        )
+        return _go_through(ledger, place, console, finished)
+    except BaseException:
+        if not any(out.glob("*/run.json")):
+            with suppress(OSError):
+                (out / LEDGER).unlink()
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+def resume_sweep(path: str | os.PathLike[str], place: Place, console: Console, finished: Finished) -> Comparison:
+    """Goes on with a sweep: what is done or has failed is left, what is half done goes on, the rest is trained."""
+    ledger = Ledger.load(Path(path))
+    device = ledger.info.get("device", "auto") if place.device == "auto" else place.device
+    place = replace(place, device=device, strict=bool(ledger.info.get("strict")))
+    return _go_through(ledger, place, console, finished)
+
+
+def _go_through(ledger: Ledger, place: Place, console: Console, finished: Finished) -> Comparison:
+    count = len(ledger.info["runs"])
+    for number, entry in enumerate(ledger.info["runs"], 1):
+        name = entry["folder"]
+        if name in ledger.info["failed"] or _done(ledger.path / name, finished):
+            continue
+        said = f"run {number} of {count}, {label(entry['words'])}"
+        try:
+            if console.stopped():
+                raise InterruptedRunError("Stopped before any training: give the same command again.")
+            console.say(said)
+            finished(_one(ledger, entry, replace(place, out=ledger.path / name), console))
+        except InterruptedRunError as error:
+            if not any(ledger.path.glob("*/run.json")):
+                raise
+            raise InterruptedRunError(
+                f"Stopped in {said}, everything is saved. Go on with: convista train --resume {ledger.path}"
+            ) from error
+        except (DataError, RunError, StorageError):  # these would meet every run
+            raise
+        except InputError as error:
+            ledger = ledger.fail(name, str(error))
+            console.say(f"{said}: failed. {error}")
+    return compare_runs([ledger.path])
+
+
+def _one(ledger: Ledger, entry: dict[str, Any], place: Place, console: Console) -> Run:
+    folder = ledger.path / entry["folder"]
+    if (folder / "run.json").is_file():
+        return resume_classifier(folder, place, console, World())
+    recipe = Recipe.of(**{**ledger.info["recipe"], **entry["words"]})
+    return train_classifier(ledger.info["data"], recipe, place, console, World())
+
+
+def _done(folder: Path, finished: Finished) -> bool:
+    """Whether a run came to its end; `finished` hears of it again, for it may have been killed right then."""
+    if not (folder / "run.json").is_file() or not (run := Run.load(folder)).done:
+        return False
+    finished(run)
+    return True
+
+
+def _check_networks(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
+    """Every network exists and takes pictures of its size. Raises `InputError`."""
+    seen = set()
+    for run in runs:
+        recipe = Recipe.of(**{**words, **run})
+        asked = (recipe.model, recipe.image, recipe.channels)
+        if asked in seen:
+            continue
+        seen.add(asked)
+        try:
+            spec(recipe.model, None, recipe.channels, recipe.image)
+        except UnknownNameError:
+            raise
+        except InputError as error:
+            raise InputError(f"The sweep's run {label(run)}: {error}") from None
+
+
+def _free(out: Path | None, base: Path) -> Path:
+    """The folder asked for, which must be empty or not there; else `base`, `base-2`, …, the first that is free."""
+    if out is None:
+        number = 1
+        while (folder := base if number == 1 else base.with_name(f"{base.name}-{number}")).exists():
+            number += 1
+        return folder
+    try:
+        held = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    except OSError as error:
+        raise storage_error(out, error) from None
+    if held:
+        hint = f"Go on with: convista train --resume {out}" if LEDGER in held else "Choose another --out."
+        raise RunError(f"The output folder {out} is not empty. {hint}")
+    return out
