@@ -1,22 +1,23 @@
-"""The experiments: every recipe says what was measured, makes sense, and its results' page is what the script writes."""
+"""The experiments: each recipe says what was measured and makes sense; their page is what the script writes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from conftest import json_of
 
-import convista
-from convista.pricing import changed, changes_of
 from convista.records import Recipe
 from convista.tasks import read_recipe
 from convista.tasks.axes import combinations
+from convista.tasks.classify import network_of
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
@@ -60,7 +61,16 @@ def test_every_run_of_a_recipe_has_a_network(path: Path) -> None:
     for words in combinations(plan.words, plan.sweep):
         recipe = Recipe.of(**{**plan.words, **words})
         if recipe.seed == 0:
-            assert changed(convista.spec(recipe.model), changes_of(recipe.what_if)).image == 32
+            assert network_of(recipe).image == 32
+
+
+def test_one_command_runs_a_recipe_and_tabulates_its_settings(photos: Path, tmp_path: Path) -> None:
+    tiny = ("--epochs", "1", "--limit", "9", "--batch", "4", "--out", str(tmp_path / "runs"), "--json")
+    command = [sys.executable, "-m", "convista", "train", str(photos), "--recipe", "recipes/kernels.toml", *tiny]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
+    settings = json_of(done)["settings"]
+    assert [setting["words"]["what_if"] for setting in settings] == ["", "kernel7=3x3x3"]
+    assert [setting["test"]["top1"]["n"] for setting in settings] == [3, 3]
 
 
 def test_every_small_recipe_has_its_full_size_beside_it() -> None:

@@ -58,8 +58,8 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
     content, so that a picture added later moves a few others at most. Raises `DataError` when a class is too small.
 
     With a `limit` only so many pictures (copies count once) train, of each class equally many where it has them, at
-    most half as many validate and at most as many test. They are chosen by their content alone: those that train are
-    the same for every seed. The others have no split.
+    most half as many validate and at most as many test. They are chosen by their content alone, the same for every
+    seed. The others have no split.
     """
     named = {picture.split for picture in pictures if picture.split}
     shares = [(name, share) for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)) if name not in named]
@@ -105,9 +105,10 @@ def _equal_parts(limit: int, room: dict[str, int]) -> dict[str, int]:
 
 
 def _share_out(digests: set[str], sizes: dict[str, int], quota: int | None, seed: int) -> dict[str, str]:
-    """The split of each content. Where only so many train, they are chosen first, whatever the seed."""
-    chosen = set() if quota is None else set(_shuffled(digests, "limit")[:quota])
-    order, result, start = _shuffled(digests - chosen, seed), dict.fromkeys(chosen, "train"), 0
+    """The split of each content. Where only so many train, they come first and the seed has no part in it."""
+    order = _shuffled(digests, seed if quota is None else "limit")
+    start = quota or 0
+    result = dict.fromkeys(order[:start], "train")
     for name, size in sizes.items():
         result.update(dict.fromkeys(order[start : start + size], name))
         start += size

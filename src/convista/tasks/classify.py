@@ -55,7 +55,7 @@ from convista.training import (
     with_defaults,
 )
 
-__all__ = ["Place", "fast_precision", "resume_classifier", "train_classifier"]
+__all__ = ["Place", "fast_precision", "network_of", "resume_classifier", "train_classifier"]
 
 OURS = {"split.csv", "spec.json", "labels.json", "cache"}  # what a run folder holds before run.json is there
 MISTAKES = 24  # pictures kept for the report
@@ -77,7 +77,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
-    _network(recipe)
+    network_of(recipe)
     device = pick_device(place.device)
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
@@ -147,11 +147,11 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
 
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
     """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
-    own = _network(recipe)
+    own = network_of(recipe)
     image, channels = recipe.image or own.image, recipe.channels or own.channels
     if channels not in (1, 3):
         raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
-    table = _network(recipe, None, channels, image)
+    table = network_of(recipe, None, channels, image)
     decided = with_defaults(recipe).with_(
         image=image,
         channels=channels,
@@ -162,23 +162,26 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
 
 def _table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
     """The network's table with its auxiliary heads, which help it to learn; without, where pictures are too small."""
-    table = _network(recipe, classes, recipe.channels, recipe.image)
+    table = network_of(recipe, classes, recipe.channels, recipe.image)
     try:
-        return _network(recipe, classes, recipe.channels, recipe.image, auxiliary=True)
+        return network_of(recipe, classes, recipe.channels, recipe.image, auxiliary=True)
     except InputError as error:
         if console:
             console.say(f"Training without auxiliary heads: {error}")
         return table
 
 
-def _network(
+def network_of(
     recipe: Recipe,
     classes: int | None = None,
     channels: int | None = None,
     image: int | None = None,
     auxiliary: bool = False,
 ) -> Spec:
-    """The table of the recipe's network for these sizes, with the changes that the recipe asks for."""
+    """The table of the recipe's network for these sizes, with the changes that the recipe asks for.
+
+    Raises `UnknownNameError` for an unknown network or change, `InputError` for one that the table cannot take.
+    """
     table = spec(recipe.model, classes, channels, image, auxiliary)
     changes = changes_of(recipe.what_if)
     if "image" in dict(changes):
