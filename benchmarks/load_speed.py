@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from convista.data import PixelCache, Prepared, global_batches, open_source, prepare, train_view
+from convista.data import Augmentation, PixelCache, Prepared, global_batches, open_source, prepare, read_policy
 from convista.records import View
 
 
@@ -47,10 +47,10 @@ def pillow(paths: list[Path], side: int) -> float:
 
 def ours(found: Prepared, epoch: int) -> float:
     """Pictures a second."""
-    train, view = found.splits["train"], View(224, 256)
+    train, augment = found.splits["train"], Augmentation(read_policy("light"), View(224, 256))
     start = time.perf_counter()
     for indices in global_batches(len(train), 32, 0, epoch):
-        train_view(train, indices, view, 0, epoch)
+        augment(train, indices, epoch)
     return len(train) / (time.perf_counter() - start)
 
 

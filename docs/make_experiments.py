@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A recipe with what was measured of it."""
+    """A recipe with what has been measured of it."""
 
     name: str
     title: str
@@ -108,8 +108,10 @@ def _experiments(data: dict[str, Any]) -> Iterator[Experiment]:
         settings = []
         for values in product(*(sweep[word] for word in words)):
             these = [run for run in runs if all(run["words"][w] == v for w, v in zip(words, values, strict=True))]
-            settings.append(Setting(_name(words, values), these))
-        yield Experiment(name, title, measured, settings, sorted({run["commit"] for run in runs}))
+            if these:
+                settings.append(Setting(_name(words, values), these))
+        if settings:
+            yield Experiment(name, title, measured, settings, sorted({run["commit"] for run in runs}))
 
 
 def _name(words: Sequence[str], values: Sequence[Any]) -> str:

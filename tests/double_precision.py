@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 import convista
@@ -25,9 +24,6 @@ def main(data: str) -> None:
         )
         floats, shared = job.normalise, DistributedDataParallel(net) if world.size > 1 else net
         job.normalise = lambda batch: floats(batch).double()  # type: ignore[assignment]
-        job._loss = lambda logits, targets, count: (  # type: ignore[method-assign]
-            cross_entropy(logits, targets, reduction="sum") * (world.size / count)
-        )
         for indices in global_batches(len(job.train), 15, 0, 0):
             job.step(shared, indices)
             job.state.batch += 1

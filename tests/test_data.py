@@ -18,6 +18,7 @@ from hostile import encoded, kinds, make_hostile, rotated
 from PIL import Image, ImageOps
 
 from convista.data import (
+    Augmentation,
     BadPictureError,
     Decoded,
     Normalise,
@@ -31,11 +32,12 @@ from convista.data import (
     open_source,
     prepare,
     quiet_pillow,
+    read_policy,
     stored_side,
-    train_view,
 )
-from convista.data.augment import crop, draws, offsets, permutation
 from convista.data.batches import eval_view
+from convista.data.chance import draws, offsets, permutation
+from convista.data.geometry import crop
 from convista.errors import DataError, InputError
 from convista.records import View
 
@@ -406,7 +408,7 @@ def test_draws_are_a_pure_function_of_seed_epoch_and_index() -> None:
 
 def test_splitmix_is_the_published_one() -> None:
     """The first numbers of SplitMix64 from seed 1234567, as the reference implementation prints them."""
-    from convista.data.augment import GOLDEN, _mix
+    from convista.data.chance import GOLDEN, _mix
 
     state = np.uint64(1234567) + GOLDEN * np.arange(3, dtype=np.uint64)
     assert _mix(state).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
@@ -429,7 +431,8 @@ def test_a_crop_beyond_the_edge_is_mirrored() -> None:
 def test_training_views_are_crops_and_flips_of_the_picture(photos: Path) -> None:
     found = prepared(photos, side=24).splits["train"]
     view, indices = View(21, 24), np.arange(len(found))
-    batch, targets = train_view(found, indices, view, seed=0, epoch=0)
+    augment = Augmentation(read_policy("light"), view)
+    batch, targets = augment(found, indices, 0).pictures, found.targets
     assert batch.shape == (len(found), 3, 21, 21)
     assert batch.dtype == torch.uint8
     assert targets.tolist() == found.targets.tolist()
@@ -444,14 +447,15 @@ def test_training_views_are_crops_and_flips_of_the_picture(photos: Path) -> None
         assert straight != mirrored
         flipped += mirrored
     assert 5 < flipped < 22
-    again = train_view(found, indices[::-1].copy(), view, seed=0, epoch=0)[0].flip(0)
+    again = augment(found, indices[::-1].copy(), 0).pictures.flip(0)
     assert torch.equal(again, batch)
 
 
 def test_views_without_crop_and_flip_are_the_centre(photos: Path) -> None:
     found = prepared(photos, side=24).splits["val"]
-    view, indices = View(20, 24, crop=False, flip=False), np.arange(len(found))
-    assert torch.equal(train_view(found, indices, view, 0, 0)[0], eval_view(found, indices, view)[0])
+    view, indices = View(20, 24), np.arange(len(found))
+    plain = Augmentation(read_policy("none"), view)(found, indices, 0)
+    assert torch.equal(plain.pictures, eval_view(found, indices, view)[0])
 
 
 def test_normalised_pictures_have_mean_zero_and_deviation_one(photos: Path) -> None:

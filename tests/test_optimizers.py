@@ -168,7 +168,7 @@ def training(digits, folder: Path, **words: object) -> Training:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     net = convista.create("resnet20", classes=10, channels=1)
-    view = View(8, 8, 1, False, False, (0.3,), (0.35,))
+    view = View(8, 8, 1, (0.3,), (0.35,))
     return Training(net, digits.splits["train"], digits.splits["val"], view, recipe, Where(folder))
 
 

@@ -17,7 +17,7 @@ from conftest import json_of
 from convista.records import Recipe
 from convista.tasks import read_recipe
 from convista.tasks.axes import combinations
-from convista.tasks.classify import network_of
+from convista.tasks.network import network_of
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
@@ -86,9 +86,10 @@ def test_the_page_and_the_figure_are_what_the_script_writes(script: ModuleType) 
     ElementTree.fromstring(script.figure())
 
 
-def test_what_was_measured_is_what_the_recipes_ask_for() -> None:
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_what_was_measured_is_what_the_recipe_asks_for(path: Path) -> None:
     runs = json.loads((ROOT / "docs" / "results" / "experiments.json").read_text(encoding="utf-8"))["runs"]
-    for path in SMALL:
-        plan = read_recipe(path)
-        asked = combinations(plan.words, plan.sweep)
-        assert [run["words"] for run in runs if run["recipe"] == path.stem] == asked
+    plan = read_recipe(path)
+    measured = [run["words"] for run in runs if run["recipe"] == path.stem]
+    if measured or "Measured: not yet" not in comment(path):
+        assert measured == combinations(plan.words, plan.sweep)

@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 from torch import nn
 
 import convista
-from convista.data import open_source, prepare
+from convista.data import Batch, open_source, prepare
 from convista.errors import DivergedError, InputError, UnknownNameError
 from convista.records import Recipe, View
 from convista.training import (
@@ -135,8 +135,8 @@ def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Pat
     job, said = training(photos, tmp_path / "run"), []
     job.console = Console(say=said.append)
     poison = iter([False, True, False, False, False, False, False])
-    honest = job._loss
-    job._loss = lambda *args: honest(*args) * (math.nan if next(poison) else 1.0)  # type: ignore[method-assign]
+    honest = job.objective
+    job.objective = lambda *args: honest(*args) * (math.nan if next(poison) else 1.0)  # type: ignore[assignment]
     states = [{key: value.clone() for key, value in job.net.state_dict().items()}]
     step = job.step
 
@@ -194,10 +194,11 @@ def test_labels_are_smoothed_and_gradients_clipped(photos: Path, tmp_path: Path)
     job = training(photos, tmp_path / "run", label_smoothing=0.2, clip=0.01)
     logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     smooth = 0.8 * torch.eye(3)[targets] + 0.2 / 3
-    assert float(job._loss(logits, targets, 4)) == pytest.approx(float(-(smooth * logits.log_softmax(1)).sum(1).mean()))
+    batch = Batch(torch.empty(0), targets)
+    assert float(job.objective(logits, batch)) == pytest.approx(float(-(smooth * logits.log_softmax(1)).sum()))
     for p in job.net.parameters():
         p.grad = torch.ones_like(p)
-    job._clip()
+    job.arithmetic.clip(job.net, job.optimizer, 0.01)
     assert float(torch.stack([p.grad.norm() for p in job.net.parameters()]).norm()) == pytest.approx(0.01, rel=1e-3)
 
 

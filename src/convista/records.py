@@ -31,21 +31,20 @@ class View:
     """How a file becomes a network's input; it travels with the weights.
 
     A picture's centre square is kept at `stored` pixels a side; the network sees `image` of them: the centre, or
-    while training a random window (`crop`), mirrored half of the time (`flip`). `mean` and `std` are in units of 0..1.
+    while training what the recipe's augmentation makes of it. `mean` and `std` are in units of 0..1.
     """
 
     image: int
     stored: int
     channels: int = 3
-    crop: bool = True
-    flip: bool = True
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> View:
         """The view that `dataclasses.asdict` wrote."""
-        return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
+        known = {f.name: data[f.name] for f in fields(cls)}
+        return cls(**known | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,25 @@ class Recipe:
     schedule: str = _word("cosine", "The learning rate's course behind the warm-up.", choices=SCHEDULE_NAMES)
     warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
+    focal: float = _word(0.0, "Gamma of the focal loss, such as 2: what is right already counts less.", 0)
+    class_weights: bool = _word(False, "Let rare classes weigh more in the loss, all classes the same in sum.")
+    balanced: bool = _word(False, "Show every class equally often: of rare ones the same pictures again.")
     clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
     accumulate: int = _word(1, "Parts of a batch that pass one after another, to need less memory.", 1)
     ema: float = _word(0.0, "Decay of the running average of weights that is kept, such as 0.999; 0 for none.", 0)
     init_scale: float = _word(1.0, "Factor of the initial weights of convolutions and linear layers.", 0)
+    augment: str = _word(
+        "light",
+        "How training pictures are changed: none, light, strong, trivial, rand, or words as in 'light,rotate=15'.",
+    )
     crop: bool = _word(True, "Train on random windows of the pictures.")
     flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
+    mixup: float = _word(0.0, "Blend each picture with another: alpha of the Beta distribution, such as 0.2.", 0)
+    cutmix: float = _word(0.0, "Put a part of another picture into each: alpha, such as 1.", 0)
     patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
-    precision: str = _word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16"))
+    recalibrate: bool = _word(False, "Measure the statistics of normalisation anew before each judgement.")
+    precision: str = _word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16", "fp16"))
+    compile: bool = _word(False, "Let torch.compile make the network faster; takes a while at the start.")
     seed: int = _word(0, "Decides the weights, the splits, the order and the crops.", 0)
 
     @classmethod

@@ -34,7 +34,7 @@ from convista.training import Console, joined
 __all__ = ["compare", "eval", "predict", "report", "sweep", "train"]
 
 Folder = str | os.PathLike[str]
-PLACE = {"device", "strict", "checkpoint_seconds"}
+PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
 
 
 def train(
@@ -50,9 +50,9 @@ def train(
 
     `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
     `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
-    `strict`, `checkpoint_seconds`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run; those given
-    here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word
-    of the recipe. `console` hears what happens. Raises an `InputError` that says what to mend.
+    `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
+    those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
+    recipe. `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")

@@ -56,7 +56,7 @@ def _root(
 def _train(
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DATA]", help="Folder with one folder per class, .zip of one, or digits."),
+        typer.Argument(metavar="DATA", help="Folder with one folder per class, .zip of one, or digits."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
@@ -69,22 +69,27 @@ def _train(
         typer.Option(metavar="WORD=VALUES…", help="Train once for each value, such as lr=1e-3,3e-3 seed=0..4."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
+    ] = False,
     device: Device = "auto",
     json: Json = False,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
     **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
-    from convista import verbs
     from convista.cli.console import job
+    from convista.verbs import sweep as train_many
+    from convista.verbs import train
 
     pictures, axes = runs.sorted_out(data or [], sweep)
     words = {name: value for name, value in words.items() if _typed(context, name)}
     many = runs.sweeps(axes, resume, recipe, words)
-    words |= {"out": out, "resume": resume, "recipe": recipe, "device": device, "strict": strict}
+    words |= {"out": out, "resume": resume, "recipe": recipe}
+    words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
-        found = verbs.sweep(pictures, axes, console=console, **words) if many else None
-        run = None if many else verbs.train(pictures, console=console, **words)
+        found = train_many(pictures, axes, console=console, **words) if many else None
+        run = None if many else train(pictures, console=console, **words)
     if int(os.environ.get("RANK", "0")):
         return
     if found is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -60,7 +61,8 @@ def put_sweep(found: Comparison, json: bool) -> None:
         print(json_text.dumps({"sweep": str(folder)} | found.to_json()))
         return
     print(_settings(found))
-    print(f"sweep: {folder}\npage:  convista compare {folder} --out {folder / 'compare.html'}")
+    page = shlex.join(["convista", "compare", str(folder), "--out", str(folder / "compare.html")])
+    print(f"sweep: {folder}\npage:  {page}")
 
 
 def _compare(

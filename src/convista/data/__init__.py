@@ -1,18 +1,19 @@
 """From files to batches: every file looked at once, decoded once, and never in two splits."""
 
-from convista.data.augment import flip_changes_class
+from convista.data.augment import Augmentation, Batch
 from convista.data.batches import (
     Normalise,
     centre,
     channel_statistics,
     eval_batches,
+    eval_view,
     global_batches,
     steps_in_epoch,
-    train_view,
 )
 from convista.data.cache import PixelCache, user_cache
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
+from convista.data.mixing import Mixing
 from convista.data.pictures import (
     Pictures,
     Prepared,
@@ -24,17 +25,25 @@ from convista.data.pictures import (
     reasons,
     stored_side,
 )
+from convista.data.plan import Plan, plans
+from convista.data.policy import WORDS, Policy, flip_changes_class, read_policy
 from convista.data.source import Source, UnreadableError, open_source
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
+    "WORDS",
+    "Augmentation",
     "BadPictureError",
+    "Batch",
     "Decoded",
     "Entry",
+    "Mixing",
     "Normalise",
     "Picture",
     "Pictures",
     "PixelCache",
+    "Plan",
+    "Policy",
     "Prepared",
     "Source",
     "UnreadableError",
@@ -43,6 +52,7 @@ __all__ = [
     "decode",
     "drop_conflicts",
     "eval_batches",
+    "eval_view",
     "flip_changes_class",
     "global_batches",
     "inspect",
@@ -50,13 +60,14 @@ __all__ = [
     "open_cache",
     "open_source",
     "pictures_of",
+    "plans",
     "prepare",
     "quiet_pillow",
+    "read_policy",
     "reasons",
     "squared",
     "steps_in_epoch",
     "stored_side",
-    "train_view",
     "upright",
     "user_cache",
 ]

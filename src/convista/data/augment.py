@@ -1,70 +1,97 @@
-"""Crops and flips, each a pure function of (seed, epoch, picture): the same on any machine, in any order."""
+"""Training pictures as the network will see them: each from its own plan, alone or mixed with another."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["crop", "draws", "flip_changes_class", "offsets", "permutation"]
+from convista.data.chance import draws
+from convista.data.geometry import crop
+from convista.data.mixing import Mixing, pairs
+from convista.data.pictures import Pictures
+from convista.data.plan import FIRST, crop_place, plans
+from convista.data.policy import Policy
+from convista.records import View
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+__all__ = ["Augmentation", "Batch"]
 
 
-def draws(seed: int, epoch: int, indices: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """`count` numbers in [0, 1) for each picture: (len(indices), count). SplitMix64 (Steele et al. 2014).
+@dataclass(frozen=True)
+class Batch:
+    """Pictures (n, C, H, W) as bytes and their classes (n,); with mixing the partners' classes and own shares too."""
 
-    A picture's numbers depend on nothing but seed, epoch and its index.
+    pictures: Tensor
+    targets: Tensor
+    partners: Tensor | None = None
+    shares: Tensor | None = None
 
-    >>> both = draws(0, 1, np.array([7, 8]), 2)
-    >>> bool((draws(0, 1, np.array([8]), 2) == both[1]).all())
-    True
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training pictures are changed: the same for the same (seed, epoch, index), wherever and whenever.
+
+    An index beyond the last picture means one that comes again in the epoch: picture `index % len(pictures)`, changed
+    in another way.
     """
-    key = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(epoch))
-    state = _mix(key + indices.astype(np.uint64))[:, None] + GOLDEN * np.arange(1, count + 1, dtype=np.uint64)
-    return np.asarray((_mix(state) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+    policy: Policy
+    view: View
+    seed: int = 0
+    mixing: Mixing = field(default_factory=Mixing)
+
+    def __call__(self, pictures: Pictures, indices: NDArray[np.int64], epoch: int) -> Batch:
+        """The named pictures as the network sees them in this epoch."""
+        own, targets = self._stack(pictures, indices, epoch), self._targets(pictures, indices)
+        if not self.mixing:
+            return Batch(_channels_first(own), targets)
+        joined = pairs(self.mixing, len(pictures), self.view.image, self.seed, epoch, indices)
+        partners = np.array([pair.partner for pair in joined], np.int64)
+        others = self._stack(pictures, partners, epoch)
+        mixed = np.stack([pair.join(one, other) for pair, one, other in zip(joined, own, others, strict=True)])
+        shares = torch.tensor([pair.share for pair in joined], dtype=torch.float32)
+        return Batch(_channels_first(mixed), targets, self._targets(pictures, partners), shares)
+
+    def _targets(self, pictures: Pictures, indices: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(pictures.targets[indices % len(pictures)])
+
+    def _stack(self, pictures: Pictures, indices: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
+        view = self.view
+        stack = np.empty((len(indices), view.image, view.image, view.channels), np.uint8)
+        stored = pictures.many(indices % len(pictures))
+        if self._simple:
+            return self._windows(stack, stored, indices, epoch)
+        for row, picture, plan in zip(stack, stored, plans(self.policy, view, self.seed, epoch, indices), strict=True):
+            row[...] = plan.image(picture)
+        return stack
+
+    @property
+    def _simple(self) -> bool:
+        """Whether there is nothing but windows and mirrors, which need no plan."""
+        return not self.policy.without("crop", "flip").acts
+
+    def _windows(
+        self, stack: NDArray[np.uint8], stored: list[NDArray[np.uint8]], indices: NDArray[np.int64], epoch: int
+    ) -> NDArray[np.uint8]:
+        numbers, view = draws(self.seed, epoch, indices, FIRST), self.view
+        moving, slack = self.policy.has("crop"), (view.stored - view.image) // 2
+        tops, lefts = (crop_place(view, numbers[:, i]) if moving else np.full(len(indices), slack) for i in (0, 1))
+        for i, picture in enumerate(stored):
+            stack[i] = crop(picture, tops[i], lefts[i], view.image)
+        chance = next((act.chance for act in self.policy.acts if act.word == "flip"), 0.0)
+        batch = torch.from_numpy(stack)
+        for i in np.flatnonzero(numbers[:, 2] < chance).tolist():  # one by one: ten times as fast as a mask
+            batch[i] = batch[i].flip(1)
+        return stack
 
 
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = z + GOLDEN
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
-
-
-def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The order of `count` pictures in an epoch."""
-    return np.argsort(draws(seed, ~epoch & 0xFFFFFFFF, np.arange(count), 1)[:, 0], kind="stable")
-
-
-def offsets(draw: NDArray[np.float64], slack: int) -> NDArray[np.int64]:
-    """Numbers in [0, 1) -> whole pixels in 0..slack, each equally likely."""
-    return np.minimum((draw * (slack + 1)).astype(np.int64), slack)
-
-
-def crop(picture: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
-    """The window (side, side, C) at (top, left); beyond its edges the picture (H, W, C) is mirrored."""
-    height, width, _ = picture.shape
-    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
-        return picture[top : top + side, left : left + side]
-    rows, columns = _mirror(np.arange(top, top + side), height), _mirror(np.arange(left, left + side), width)
-    return picture[rows][:, columns]
-
-
-def _mirror(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    positions = np.abs(positions)
-    return np.where(positions >= size, 2 * (size - 1) - positions, positions)
-
-
-def flip_changes_class(labels: Sequence[str]) -> bool:
-    """Whether a mirrored picture would show something else: digits, letters, left and right.
-
-    >>> flip_changes_class(["0", "1", "7"]), flip_changes_class(["turn left", "turn right"])
-    (True, True)
-    >>> flip_changes_class(["cat", "dog"])
-    False
-    """
-    symbols = all(len(label) == 1 or label.isdigit() for label in labels)
-    return symbols or any(re.search(r"(?:^|[\W_])(left|right)(?:$|[\W_])", label.lower()) for label in labels)
+def _channels_first(stack: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(stack).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Batches of tensors: bytes in channels_last order, cropped and flipped while training."""
+"""Batches of tensors: bytes in channels_last order, in a fixed order of pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convista.data.augment import crop, draws, offsets, permutation
+from convista.data.chance import permutation
 from convista.data.pictures import Pictures
 from convista.records import View
 
-__all__ = ["Normalise", "centre", "eval_batches", "eval_view", "global_batches", "steps_in_epoch", "train_view"]
+__all__ = ["Normalise", "centre", "eval_batches", "eval_view", "global_batches", "steps_in_epoch"]
 
 
 def steps_in_epoch(count: int, batch: int) -> int:
@@ -26,28 +26,26 @@ def steps_in_epoch(count: int, batch: int) -> int:
     return max(1, min(-(-count // batch), count // 2))
 
 
-def global_batches(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """An epoch's order cut into batches of nearly equal size; every picture comes once."""
-    return np.array_split(permutation(seed, epoch, count), steps_in_epoch(count, batch))
+def global_batches(
+    count: int, batch: int, seed: int, epoch: int, balanced: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
+    """An epoch's order cut into batches of nearly equal size; every picture comes once.
+
+    With `balanced`, the pictures' classes, every class comes equally often: pictures of rare classes several times, as
+    index + count, index + 2 * count, …, and of frequent ones only a part, another one in each epoch.
+    """
+    order = permutation(seed, epoch, count)
+    if balanced is not None:
+        order = _equally_often(order, balanced)[permutation(seed, ~epoch & 0xFFFFFFFF, count)]
+    return np.array_split(order, steps_in_epoch(count, batch))
 
 
-def train_view(
-    pictures: Pictures, indices: NDArray[np.int64], view: View, seed: int, epoch: int
-) -> tuple[Tensor, Tensor]:
-    """Random crops and flips of the named pictures: bytes (n, C, image, image), and classes (n,)."""
-    draw = draws(seed, epoch, indices, 3)
-    slack = view.stored - view.image
-    pad = 0 if slack or not view.crop else view.image // 8
-    room = slack + 2 * pad if view.crop else 0
-    tops, lefts = (offsets(draw[:, i], room) - pad if view.crop else np.full(len(indices), slack // 2) for i in (0, 1))
-    stack = np.empty((len(indices), view.image, view.image, view.channels), np.uint8)
-    for i, picture in enumerate(pictures.many(indices)):
-        stack[i] = crop(picture, tops[i], lefts[i], view.image)
-    batch = torch.from_numpy(stack).permute(0, 3, 1, 2)
-    if view.flip:
-        for i in np.flatnonzero(draw[:, 2] < 0.5).tolist():  # one by one: ten times as fast as a mask over the batch
-            batch[i] = batch[i].flip(2)
-    return batch, torch.from_numpy(pictures.targets[indices])
+def _equally_often(order: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    members = [order[classes[order] == number] for number in np.unique(classes)]
+    shares = np.array_split(np.arange(len(order)), len(members))
+    rounds = [np.arange(len(share)) for share in shares]
+    chosen = [own[r % len(own)] + len(order) * (r // len(own)) for own, r in zip(members, rounds, strict=True)]
+    return np.concatenate(chosen)
 
 
 def centre(picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:

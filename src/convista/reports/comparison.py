@@ -14,7 +14,7 @@ from convista.reports.page import template
 from convista.reports.text import count
 from convista.tasks import Candidate, Comparison, Setting, Spread
 
-__all__ = ["comparison_csv", "comparison_page", "comparison_rows", "setting_rows"]
+__all__ = ["comparison_csv", "comparison_page", "comparison_rows", "setting_rows", "styles"]
 
 FIGURES = ("top1", "top5", "loss", "ece")
 COLOURS, DASHES = 6, 4  # as in the page's style; each setting has its own pair
@@ -84,7 +84,7 @@ def comparison_page(found: Comparison) -> str:
         runs=comparison_rows(found),
         names=[_name(setting, found) for setting in found.settings],
         kinds=[kinds[setting.runs[0]] for setting in found.settings],
-        styles=[(i, i % COLOURS, (i + i // (COLOURS * 2)) % DASHES) for i in range(COLOURS * DASHES)],
+        styles=styles(),
         figures=[
             ("train loss (nats)", _curves(drawn, "train_loss", "train loss", kinds)),
             ("validation top-1 (share of pictures)", _curves(drawn, "val_top1", "validation top-1", kinds)),
@@ -100,6 +100,11 @@ def comparison_page(found: Comparison) -> str:
         others=[other for setting in found.settings for other in setting.others],
         datas=sorted({run.data for run in found.runs if run.data}),
     )
+
+
+def styles() -> list[tuple[int, int, int]]:
+    """The number of a setting's line, its colour and its dash: neighbours differ in both, and no two in neither."""
+    return [(i, i % COLOURS, (i + i // (2 * COLOURS)) % DASHES) for i in range(COLOURS * DASHES)]
 
 
 def _curves(runs: Sequence[Candidate], figure: str, unit: str, kinds: dict[str, str]) -> str:

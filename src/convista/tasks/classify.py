@@ -10,8 +10,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,12 +27,14 @@ from PIL import Image
 from convista.blocks import Spec, scale_weights
 from convista.data import (
     Pictures,
+    Policy,
     Prepared,
     channel_statistics,
     flip_changes_class,
     open_cache,
     open_source,
     prepare,
+    read_policy,
     reasons,
     stored_side,
     user_cache,
@@ -40,22 +42,24 @@ from convista.data import (
 from convista.devices import pick_device
 from convista.errors import ConvistaError, DataError, InputError, RunError, StorageError
 from convista.files import make_folder, shown, storage_error, write_atomically
-from convista.models import spec
-from convista.pricing import changed, changes_of
 from convista.records import Recipe, View
+from convista.tasks.network import network_of, trained_table
 from convista.tasks.run import VERSION, Run
 from convista.training import (
     Console,
     Training,
     Where,
     World,
+    check_tensorboard,
     logits_of,
     score,
     softmax,
+    watching,
     with_defaults,
 )
+from convista.training.board import Watch
 
-__all__ = ["Place", "fast_precision", "network_of", "resume_classifier", "train_classifier"]
+__all__ = ["Place", "fast_precision", "resume_classifier", "train_classifier"]
 
 OURS = {"split.csv", "spec.json", "labels.json", "cache"}  # what a run folder holds before run.json is there
 MISTAKES = 24  # pictures kept for the report
@@ -64,12 +68,15 @@ THUMBNAIL = 112  # pixels a side
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable."""
+    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable, `tensorboard` writes
+    event files into the run folder.
+    """
 
     out: Path | None = None
     device: str = "auto"
     strict: bool = False
     checkpoint_seconds: float = 30.0
+    tensorboard: bool = False
 
 
 def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
@@ -78,7 +85,10 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
     network_of(recipe)
+    read_policy(recipe.augment)
     device = pick_device(place.device)
+    if place.tensorboard:
+        check_tensorboard()
     if recipe.batch < world.size:
         raise InputError(f"A batch of {recipe.batch} cannot be shared by {world.size} processes.")
     source = open_source(data)
@@ -88,9 +98,9 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         recipe, table, stored = _decide(recipe, source, device)
         prepared = _prepare_once(data, out, table, stored, recipe, console, world)
         _refuse_if_strict(prepared, place.strict)
-        table = _table(recipe, len(prepared.labels), console if world.first else None)
-        view = _view(recipe, table, stored, prepared)
-        recipe = recipe.with_(flip=view.flip)
+        table = trained_table(recipe, len(prepared.labels), console if world.first else None)
+        view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
+        recipe = recipe.with_(augment=str(_policy(recipe, prepared.labels)))
         _check_room(out, table, averaged=recipe.ema > 0)
         if world.first:
             origin = {"command": console.command, "device": place.device}
@@ -118,9 +128,9 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision."""
-    with torch.random.fork_rng(devices=[]), _alone(run.path, world):
+    with torch.random.fork_rng(devices=[]), _alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
-        splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds)
+        splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         net = run.spec()
         scale_weights(net, run.recipe.init_scale)
         training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
@@ -145,6 +155,14 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     )
 
 
+def _watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:
+    """TensorBoard where it was asked for, now or when the run began."""
+    folder = run.path / "tensorboard"
+    if world.first and (place.tensorboard or folder.is_dir()):
+        return watching(folder)
+    return nullcontext(lambda history: None)
+
+
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
     """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
     own = network_of(recipe)
@@ -158,35 +176,6 @@ def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, 
         precision=fast_precision(device) if recipe.precision == "auto" else recipe.precision,
     )
     return decided, table, stored_side(source, image)
-
-
-def _table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
-    """The network's table with its auxiliary heads, which help it to learn; without, where pictures are too small."""
-    table = network_of(recipe, classes, recipe.channels, recipe.image)
-    try:
-        return network_of(recipe, classes, recipe.channels, recipe.image, auxiliary=True)
-    except InputError as error:
-        if console:
-            console.say(f"Training without auxiliary heads: {error}")
-        return table
-
-
-def network_of(
-    recipe: Recipe,
-    classes: int | None = None,
-    channels: int | None = None,
-    image: int | None = None,
-    auxiliary: bool = False,
-) -> Spec:
-    """The table of the recipe's network for these sizes, with the changes that the recipe asks for.
-
-    Raises `UnknownNameError` for an unknown network or change, `InputError` for one that the table cannot take.
-    """
-    table = spec(recipe.model, classes, channels, image, auxiliary)
-    changes = changes_of(recipe.what_if)
-    if "image" in dict(changes):
-        raise InputError(f"what_if={recipe.what_if!r} was given; the side of the pictures is the word image, --image.")
-    return changed(table, changes) if changes else table
 
 
 def fast_precision(device: torch.device) -> str:
@@ -255,10 +244,10 @@ def _refuse_if_strict(prepared: Prepared, strict: bool) -> None:
         raise DataError(f"--strict was asked for, and {len(prepared.bad)} files are not usable:{listed}{more}")
 
 
-def _view(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> View:
-    mean, std = channel_statistics(prepared.splits["train"])
-    flip = not flip_changes_class(prepared.labels) if recipe.flip is None else recipe.flip
-    return View(table.image, stored, table.channels, recipe.crop, flip, mean, std)
+def _policy(recipe: Recipe, labels: Sequence[str]) -> Policy:
+    """What the recipe's words on augmentation come to; no mirrors where they would change the class."""
+    flip = False if recipe.flip is None and flip_changes_class(labels) else recipe.flip
+    return read_policy(recipe.augment).allowing(recipe.crop, flip)
 
 
 def _check_room(out: Path, table: Spec, averaged: bool) -> None:

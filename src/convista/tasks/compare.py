@@ -43,6 +43,9 @@ class Spread:
         mean, finite = math.fsum(values) / len(values), all(map(math.isfinite, values))
         return cls(mean, statistics.stdev(values) if finite and len(values) > 1 else None, len(values))
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± " + ("–" if self.spread is None else f"{self.spread:.3f}")
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -73,7 +76,7 @@ class Candidate:
     test: dict[str, float] = field(default_factory=dict)
     val_floor: dict[str, float] = field(default_factory=dict)
     test_floor: dict[str, float] = field(default_factory=dict)
-    history: tuple[Epoch, ...] = ()
+    history: tuple[Epoch, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,13 @@ class Setting:
     val_floor: dict[str, float]
     test_floor: dict[str, float]
 
+    def __str__(self) -> str:
+        name = ", ".join(f"{word} {value}" for word, value in self.words.items()) or ", ".join(self.runs)
+        if not self.n:
+            return f"{name}: {'; '.join(self.others)}"
+        floor = self.test_floor["top1"]
+        return f"{name}: n {self.n}, val top-1 {self.val['top1']}, test top-1 {self.test['top1']} (floor {floor:.3f})"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -108,6 +118,9 @@ class Comparison:
     differing: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.settings), *self.warnings, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; figures that are no numbers become None, for JSON has none."""
@@ -136,6 +149,8 @@ def compare_runs(paths: Iterable[Run | str | os.PathLike[str]]) -> Comparison:
 
 
 def _expanded(path: Path) -> list[Candidate]:
+    if path.is_file():
+        raise RunError(f"{path} is a file; expected a run folder, or the folder of a sweep.")
     if not (path / LEDGER).is_file():
         return [_candidate(path)]
     ledger = Ledger.load(path)
@@ -232,7 +247,7 @@ def _words(runs: Iterable[Candidate]) -> list[str]:
 def _settings(runs: Sequence[Candidate], differing: Sequence[str]) -> tuple[Setting, ...]:
     words = [word for word in differing if word != "seed"]
     groups: dict[tuple[str, ...], list[Candidate]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: not run.pictures):
         key = (run.pictures, *(repr(run.words.get(word, "")) for word in words))
         if not run.pictures:  # never begun: beside those with its words
             key = next((other for other in groups if other[1:] == key[1:]), key)
@@ -288,7 +303,7 @@ def _remarks(runs: Sequence[Candidate]) -> tuple[tuple[str, ...], tuple[str, ...
         else:
             notes.append("Each seed draws its own test pictures: the spread over seeds has that in it, too.")
     if len(_by(begun, lambda run: run.machine)) > 1:
-        notes.append("The runs were made on different machines: their seconds are not comparable.")
+        notes.append("The runs were made on different machines or numbers of threads: do not compare their seconds.")
     return tuple(warnings), tuple(notes)
 
 

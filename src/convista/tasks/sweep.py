@@ -10,16 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from convista.data import open_source
+from convista.data import open_source, read_policy
 from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
 from convista.files import make_folder, storage_error
 from convista.records import Recipe
 from convista.tasks.axes import Axes, combinations, label
-from convista.tasks.classify import Place, network_of, resume_classifier, train_classifier
+from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Comparison, compare_runs
 from convista.tasks.ledger import LEDGER, Ledger, folders
+from convista.tasks.network import network_of
 from convista.tasks.run import Run
-from convista.training import Console, World
+from convista.training import Console, World, check_tensorboard
 
 __all__ = ["is_sweep", "resume_sweep", "train_sweep"]
 
@@ -40,8 +41,10 @@ def train_sweep(
     that fails is noted and the others go on. Raises `InputError` before anything is left, `InterruptedRunError` when
     asked to stop.
     """
+    if place.tensorboard:
+        check_tensorboard()
     runs = combinations(words, axes)
-    _check_networks(words, runs)
+    _check(words, runs)
     name = open_source(data).name
     out = _free(place.out, Path("runs") / f"{name}-sweep")
     made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
@@ -53,6 +56,7 @@ def train_sweep(
             command=console.command,
             device=place.device,
             strict=place.strict,
+            tensorboard=place.tensorboard,
             recipe=dict(words),
             sweep={word: list(values) for word, values in axes.items()},
             runs=[{"folder": folder, "words": run} for folder, run in zip(folders(runs), runs, strict=True)],
@@ -73,7 +77,8 @@ def resume_sweep(path: str | os.PathLike[str], place: Place, console: Console, f
     """Goes on with a sweep: what is done or has failed is left, what is half done goes on, the rest is trained."""
     ledger = Ledger.load(Path(path))
     device = ledger.info.get("device", "auto") if place.device == "auto" else place.device
-    place = replace(place, device=device, strict=bool(ledger.info.get("strict")))
+    board = place.tensorboard or bool(ledger.info.get("tensorboard"))
+    place = replace(place, device=device, strict=bool(ledger.info.get("strict")), tensorboard=board)
     return _go_through(ledger, place, console, finished)
 
 
@@ -119,17 +124,18 @@ def _done(folder: Path, finished: Finished) -> bool:
     return True
 
 
-def _check_networks(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
-    """Every network exists and takes pictures of its size. Raises `InputError`."""
+def _check(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
+    """Every network exists and takes pictures of its size, every augmentation can be read. Raises `InputError`."""
     seen = set()
     for run in runs:
         recipe = Recipe.of(**{**words, **run})
-        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels)
+        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment)
         if asked in seen:
             continue
         seen.add(asked)
         try:
             network_of(recipe, None, recipe.channels, recipe.image)
+            read_policy(recipe.augment)
         except UnknownNameError:
             raise
         except InputError as error:

@@ -1,6 +1,7 @@
 """Training and judging one network."""
 
 from convista.training.average import Average
+from convista.training.board import check_tensorboard, watching
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
 from convista.training.judge import logits_of
 from convista.training.lamb import Lamb
@@ -26,6 +27,7 @@ __all__ = [
     "Where",
     "World",
     "calibration_error",
+    "check_tensorboard",
     "default_lr",
     "drops",
     "figures",
@@ -37,5 +39,6 @@ __all__ = [
     "score",
     "share_statistics",
     "softmax",
+    "watching",
     "with_defaults",
 ]

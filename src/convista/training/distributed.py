@@ -116,10 +116,10 @@ class GlobalBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: float) -> None:
-        momentum = 0.1 if self.momentum is None else self.momentum
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        momentum = 1 / (1 + int(self.num_batches_tracked)) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance * (n / max(1.0, n - 1)), momentum)
         self.num_batches_tracked.add_(1)

@@ -14,20 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from convista.data import Normalise, Pictures, global_batches, steps_in_epoch, train_view
+from convista.data import Augmentation, Mixing, Normalise, Pictures, global_batches, read_policy, steps_in_epoch
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
+from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
+from convista.training.board import Watch
 from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
+from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import make_optimizer, with_defaults
+from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
 from convista.training.undo import Undo
 
@@ -61,12 +64,13 @@ class Console:
 
 @dataclass(frozen=True)
 class Where:
-    """Where a network is trained: its run folder, the device, the processes; and how often it is saved."""
+    """Where a network is trained: its run folder, the device, the processes; how often it is saved, who looks on."""
 
     folder: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     world: World = field(default_factory=World)
     checkpoint_seconds: float = 30.0
+    watch: Watch = lambda history: None
 
 
 @dataclass
@@ -100,7 +104,7 @@ class Training:
     console: Console = field(default_factory=Console)
 
     def __post_init__(self) -> None:
-        self.world, self.device, self.state = self.where.world, self.where.device, State()
+        self.world, self.device, self.state, recipe = self.where.world, self.where.device, State(), self.recipe
         self.steps = steps_in_epoch(len(self.train), self.recipe.batch)
         if len(self.train) // self.steps < self.world.size:
             raise InputError(f"A batch of {self.recipe.batch} cannot be shared by {self.world.size} processes.")
@@ -115,7 +119,14 @@ class Training:
         self.average = Average(self.net, self.recipe.ema) if self.recipe.ema else None
         self.undo = Undo(self.net, self.optimizer, self.average.tensors if self.average else ())
         self.state.parts = self.recipe.accumulate
-        self.normalise = Normalise.of(self.view, self.device)
+        self.normalise, self.arithmetic = (
+            Normalise.of(self.view, self.device),
+            Arithmetic(recipe.precision, self.device),
+        )
+        self.augment = Augmentation(
+            read_policy(recipe.augment), self.view, recipe.seed, Mixing(recipe.mixup, recipe.cutmix)
+        )
+        self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
 
@@ -124,7 +135,8 @@ class Training:
 
         Raises `InterruptedRunError` when asked to stop, `DivergedError` at the third loss that is not a number.
         """
-        net = DistributedDataParallel(self.net) if self.world.size > 1 else self.net
+        net = compiled(self.net, self.device) if self.recipe.compile else self.net
+        net = DistributedDataParallel(net) if self.world.size > 1 else net
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while self.state.epoch < self.recipe.epochs and not self._out_of_patience():
                 self._train_epoch(net)
@@ -133,7 +145,8 @@ class Training:
 
     def _train_epoch(self, net: nn.Module) -> None:
         state = self.state
-        batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch)
+        classes = self.train.targets if self.recipe.balanced else None
+        batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch, classes)
         for indices in batches[state.batch :]:
             start = time.monotonic()
             self.step(net, indices)
@@ -148,17 +161,18 @@ class Training:
         self._set_lr(step)
         self.undo.note()
         loss, hits = self._gradients(net, indices[self.world.rank :: self.world.size], len(indices))
-        norm = self._clip()
+        norm = self.arithmetic.clip(self.net, self.optimizer, self.recipe.clip)
         total, hits = self.world.total(loss / self.world.size, hits)
         if math.isfinite(total) and math.isfinite(norm):
-            self.optimizer.step()
+            self.arithmetic.push(self.optimizer)
             if self.average is not None:
                 self.average.follow(self.net, step)
             self.undo.accept()
             state.loss_sum, state.hits = state.loss_sum + total * len(indices), state.hits + hits
             state.seen += len(indices)
-        else:
+        elif not (math.isfinite(total) and self.arithmetic.overflowed(norm)):
             self._strike()
+        self.arithmetic.adapt()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _gradients(self, net: nn.Module, mine: NDArray[np.int64], count: int) -> tuple[float, float]:
@@ -185,16 +199,15 @@ class Training:
 
     def _backward(self, net: nn.Module, indices: NDArray[np.int64], count: int) -> tuple[float, float]:
         """Looks at pictures, guesses, judges, and adds to the gradients. Returns the loss's share and the hits."""
-        pictures, targets = train_view(self.train, indices, self.view, self.recipe.seed, self.state.epoch)
-        targets = targets.to(self.device)
+        batch = self.augment(self.train, indices, self.state.epoch).to(self.device)
         with self.arithmetic():
-            x = self.normalise(pictures.to(self.device))
+            x = self.normalise(batch.pictures)
             answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
-        losses = {name: self._loss(logits, targets, count) for name, logits in answers.items()}
+        share = self.world.size / count  # of the batch's mean; DDP averages over the processes
+        losses = {name: self.objective(logits, batch) * share for name, logits in answers.items()}
         *_, (last, logits) = answers.items()
-        loss = losses[last] + sum(weight * losses[name] for name, weight in self.auxiliary.items())
-        loss.backward()  # type: ignore[no-untyped-call]
-        return losses[last].item(), float((logits.argmax(1) == targets).sum())
+        self.arithmetic.backward(losses[last] + sum(weight * losses[name] for name, weight in self.auxiliary.items()))
+        return losses[last].item(), float((logits.argmax(1) == batch.targets).sum())
 
     def _split(self, pictures: int) -> None:
         """Out of memory: twice as many parts from here on. Raises `InputError` when they cannot be smaller."""
@@ -209,15 +222,10 @@ class Training:
             torch.cuda.empty_cache()
         self._tell(f"Out of memory: each batch passes in {self.state.parts} parts from here on.")
 
-    def _loss(self, logits: Tensor, targets: Tensor, count: int) -> Tensor:
-        """This process's part of the batch's mean cross-entropy, times the world's size: DDP averages over it."""
-        smoothing = self.recipe.label_smoothing
-        total = cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=smoothing)
-        return total * (self.world.size / count)
-
-    def _clip(self) -> float:
-        limit = self.recipe.clip or math.inf
-        return float(nn.utils.clip_grad_norm_(self.net.parameters(), limit))
+    def _class_weights(self) -> torch.Tensor | None:
+        if not self.recipe.class_weights:
+            return None
+        return balancing_weights(self.train.targets, int(self.train.targets.max()) + 1).to(self.device)
 
     def _strike(self) -> None:
         """Undoes the last step, which led here, and halves the rate; the third time gives up."""
@@ -235,6 +243,8 @@ class Training:
 
     def _close_epoch(self) -> None:
         state, start = self.state, time.monotonic()
+        if self.recipe.recalibrate:
+            recalibrate(self.kept, self.train, self.view, self.device, self.world, self.arithmetic)
         logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic)
         found = figures(softmax(logits), self.val.targets)
         row = Epoch(
@@ -254,6 +264,7 @@ class Training:
         self.undo.forget()
         self._keep_if_best(row)
         self.save()
+        self.where.watch(state.history)
         self._tell(_line(row, self.recipe.epochs))
 
     @property
@@ -295,6 +306,7 @@ class Training:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "earlier": self.undo.earlier,
+            "arithmetic": self.arithmetic.state(),
             "average": None if self.average is None else self.average.net.state_dict(),
         }
         torch.save(content, buffer)
@@ -318,14 +330,11 @@ class Training:
             self.net.load_state_dict(content["net"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.undo.earlier = content["earlier"]
+            self.arithmetic.load(content["arithmetic"])
             if self.average is not None:
                 self.average.net.load_state_dict(content["average"])
         except Exception as error:  # a damaged archive fails in many ways
             raise RunError(f"{path} is not a checkpoint of this network ({error}). Start a new run.") from error
-
-    def arithmetic(self) -> torch.autocast:
-        """The context in which the network computes: bfloat16 where the recipe says so."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _set_lr(self, step: int) -> float:
         steps = self.steps * self.recipe.epochs

@@ -1,0 +1,84 @@
+"""Mixup and CutMix: a picture and part of another, whose class counts in proportion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convista.data.chance import draws, offsets
+
+__all__ = ["Mixing", "Pair", "pairs"]
+
+APART = 1 << 32  # added to the epoch: other numbers than those of the augmentation
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How pictures are mixed: alpha of Mixup's and of CutMix's Beta distribution, 0 for never.
+
+    With both, each picture gets one or the other, half of the time each.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture's partner, and what of the partner is put in: `box` (left, top, right, bottom), or a haze over all.
+
+    `share` is the picture's own part, 0..1.
+    """
+
+    partner: int
+    share: float
+    box: tuple[int, int, int, int] | None
+
+    def join(self, own: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Two pictures (H, W, C) -> one."""
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            result = own.copy()
+            result[top:bottom, left:right] = other[top:bottom, left:right]
+            return result
+        mine = round(self.share * 256)
+        return ((own.astype(np.uint16) * mine + other.astype(np.uint16) * (256 - mine) + 128) >> 8).astype(np.uint8)
+
+
+def pairs(mixing: Mixing, count: int, side: int, seed: int, epoch: int, indices: NDArray[np.int64]) -> list[Pair]:
+    """A partner among `count` pictures for each index, a pure function of (seed, epoch, index).
+
+    Mixup (Zhang et al. 2017): share drawn from Beta(alpha, alpha). CutMix (Yun et al. 2019): a box of one minus that
+    share of the area, its middle anywhere; what is cut off by the edges counts as the picture's own.
+    """
+    numbers = draws(seed, epoch + APART, indices, 5)
+    partners = offsets(numbers[:, 0], count - 1)
+    often = 0.5 if mixing.mixup and mixing.cutmix else float(mixing.cutmix > 0)
+    cuts = numbers[:, 1] < often
+    shares = _beta(numbers[:, 2], np.where(cuts, mixing.cutmix, mixing.mixup))
+    found = []
+    for partner, cut, share, (x, y) in zip(partners, cuts, shares, numbers[:, 3:], strict=True):
+        if not cut:
+            found.append(Pair(int(partner), float(share), None))
+            continue
+        half = side * math.sqrt(1 - share) / 2
+        left, top, right, bottom = (
+            min(side, max(0, round(edge)))
+            for edge in (x * side - half, y * side - half, x * side + half, y * side + half)
+        )
+        own = 1 - (right - left) * (bottom - top) / side**2
+        found.append(Pair(int(partner), own, (left, top, right, bottom)))
+    return found
+
+
+def _beta(numbers: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of Beta(alpha, alpha)."""
+    from scipy.special import betaincinv  # a part of scikit-learn's installation, loaded only where it is needed
+
+    return np.asarray(betaincinv(alpha, alpha, numbers))

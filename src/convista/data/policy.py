@@ -1,0 +1,166 @@
+"""Augmentation in words: `light,rotate=15,hue=0.1@0.5`, read into a policy and written out again."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convista.errors import InputError, UnknownNameError
+
+__all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "read_policy"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What an amount means and where it may lie; None: the word takes no amount."""
+
+    help: str
+    amount: float | None = None
+    least: float = 0.0
+    most: float = 1.0
+
+
+WORDS = {
+    "crop": Word("a random window of the stored picture; of small pictures, one that reaches up to an eighth beyond"),
+    "resized": Word("a window of at least this share of the picture's area, its sides 3:4 to 4:3, resized", 0.35, 0.01),
+    "flip": Word("mirrored, half of the time"),
+    "alternate": Word("mirrored in every other epoch: what one epoch did not mirror, the next one does"),
+    "rotate": Word("turned by up to so many degrees", 15, 0, 180),
+    "shear": Word("sheared along both axes by up to so many degrees", 10, 0, 60),
+    "shear_x": Word("sheared along the rows by up to so many degrees", 10, 0, 60),
+    "shear_y": Word("sheared along the columns by up to so many degrees", 10, 0, 60),
+    "zoom": Word("larger or smaller by up to this share", 0.2, 0, 0.9),
+    "translate": Word("moved along both axes by up to this share of the side", 0.1),
+    "translate_x": Word("moved to the side by up to this share of the side", 0.1),
+    "translate_y": Word("moved up or down by up to this share of the side", 0.1),
+    "perspective": Word("each corner moved inwards by up to this share of half the side", 0.3, 0, 0.9),
+    "brightness": Word("all values times 1 ± up to this", 0.4),
+    "contrast": Word("distance from the mean grey times 1 ± up to this", 0.4),
+    "saturation": Word("distance from grey times 1 ± up to this", 0.4),
+    "hue": Word("colours turned about the grey axis by up to this share of the circle", 0.05, 0, 0.5),
+    "shift": Word("each colour channel brighter or darker by up to so many grey levels", 20, 0, 255),
+    "grey": Word("without colour; `grey@0.1` makes one picture in ten grey"),
+    "invert": Word("the negative"),
+    "posterize": Word("down to as few as so many bits a value", 4, 1, 8),
+    "solarize": Word("values above a threshold, at least this one, inverted", 128, 0, 256),
+    "equalize": Word("histogram of each channel made flat"),
+    "autocontrast": Word("darkest value of each channel to 0, brightest to 255"),
+    "sharpness": Word("sharper or softer: distance from the smoothed picture times 1 ± up to this", 0.5),
+    "blur": Word("Gaussian blur with a standard deviation of up to so many pixels", 1.0, 0, 20),
+    "noise": Word("Gaussian noise of up to so many grey levels", 10, 0, 255),
+    "erase": Word("a rectangle of up to this share of the area painted over", 0.25, 0.02),
+    "cutout": Word("a square of this share of the side painted over, anywhere", 0.25),
+    "rand": Word("RandAugment: two of 14 operations at this strength, of 30", 9, 0, 30),
+    "trivial": Word("TrivialAugment: one of 14 operations at any strength, wide ranges"),
+}
+NAMED = {
+    "none": "",
+    "light": "crop,flip",
+    "strong": "resized=0.35,flip,rotate=10,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.05,erase=0.25@0.25",
+}
+ALONE = {"trivial": "crop,flip,trivial", "rand": "crop,flip,rand"}  # what these mean where nothing stands beside them
+WINDOWS, MIRRORS = ("crop", "resized"), ("flip", "alternate")
+
+
+@dataclass(frozen=True)
+class Act:
+    """One operation of a policy: its word, its largest amount, and how often it happens (0..1)."""
+
+    word: str
+    amount: float | None = None
+    chance: float = 1.0
+
+    def __str__(self) -> str:
+        own = WORDS[self.word].amount
+        amount = "" if self.amount is None or (own is None) else f"={self.amount:g}"
+        return f"{self.word}{amount}" + (f"@{self.chance:g}" if self.chance != _usual(self.word) else "")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The operations that a picture goes through, in this order; geometry acts at once, before the rest.
+
+    >>> print(read_policy("light,rotate=15,hue@0.5"))
+    crop,flip,rotate=15,hue=0.05@0.5
+    """
+
+    acts: tuple[Act, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.acts)) or "none"
+
+    def has(self, *words: str) -> bool:
+        """Whether one of these operations is among them."""
+        return any(act.word in words for act in self.acts)
+
+    def without(self, *words: str) -> Policy:
+        """The policy without these operations."""
+        return Policy(tuple(act for act in self.acts if act.word not in words))
+
+    def allowing(self, crop: bool, flip: bool | None) -> Policy:
+        """Without windows unless `crop`, without mirrors where `flip` is False, with one where it is True."""
+        found = self if crop else self.without(*WINDOWS)
+        if flip is False:
+            return found.without(*MIRRORS)
+        return found if found.has(*MIRRORS) or flip is None else Policy((*found.acts, Act("flip", chance=0.5)))
+
+
+def _usual(word: str) -> float:
+    return 0.5 if word == "flip" else 1.0
+
+
+def read_policy(text: str) -> Policy:
+    """`WORD[=AMOUNT][@CHANCE],…` -> a policy; `light`, `strong`, … stand for what they mean. Raises `InputError`.
+
+    >>> read_policy("rotate=500")
+    Traceback (most recent call last):
+    convista.errors.InputError: rotate=500 was given; expected 0 to 180: turned by up to so many degrees.
+    """
+    text = text.strip()
+    parts = ALONE.get(text, text).split(",")
+    acts = [act for part in parts for act in _read(part.strip())]
+    for words in (WINDOWS, MIRRORS):
+        if sum(act.word in words for act in acts) > 1:
+            raise InputError(f"augment '{text}' has more than one of {' and '.join(words)}; one of them is enough.")
+    return Policy(tuple(acts))
+
+
+def _read(part: str) -> list[Act]:
+    if part in NAMED:
+        return [act for piece in NAMED[part].split(",") if piece for act in _read(piece)]
+    found = re.fullmatch(r"([a-z_]+)(?:=([^@=]+))?(?:@([^@=]+))?", part)
+    if not found:
+        raise InputError(f"'{part}' was given in augment; expected WORD, WORD=AMOUNT or WORD=AMOUNT@CHANCE.")
+    name, amount, chance = found.groups()
+    if name not in WORDS:
+        raise UnknownNameError("augmentation", name, [*NAMED, *WORDS])
+    word = WORDS[name]
+    if amount is not None and word.amount is None:
+        raise InputError(f"{part} was given; {name} takes no amount: {word.help}.")
+    value = word.amount if amount is None else _number(part, amount, word.least, word.most, word.help)
+    often = _usual(name) if chance is None else _number(part, chance, 0.0, 1.0, "how often it happens")
+    return [Act(name, value, often)]
+
+
+def _number(part: str, text: str, least: float, most: float, meaning: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise InputError(f"{part} was given; expected {least:g} to {most:g}: {meaning}.")
+    return value
+
+
+def flip_changes_class(labels: Sequence[str]) -> bool:
+    """Whether a mirrored picture would show something else: digits, letters, left and right.
+
+    >>> flip_changes_class(["0", "1", "7"]), flip_changes_class(["turn left", "turn right"])
+    (True, True)
+    >>> flip_changes_class(["cat", "dog"])
+    False
+    """
+    symbols = all(len(label) == 1 or label.isdigit() for label in labels)
+    return symbols or any(re.search(r"(?:^|[\W_])(left|right)(?:$|[\W_])", label.lower()) for label in labels)

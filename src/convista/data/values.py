@@ -1,0 +1,298 @@
+"""What happens to the values of a picture: steps on bytes (H, W, C), few of them, as neighbours become one.
+
+Everything that is linear in the values, contrast included, is one `Linear`; everything that looks values up is one
+`Table`. A value is rounded and kept within 0..255 at the end of a step, not within it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+
+from convista.data.geometry import tensor
+
+__all__ = ["Blur", "Erase", "Histogram", "Linear", "Noise", "Sharpness", "Step", "Table", "hash_normal", "kernel"]
+
+Bytes = NDArray[np.uint8]
+GREY = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2
+LEVELS = np.arange(256)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Values x with channel means m become `values @ x + means @ m + offset`."""
+
+    values: NDArray[np.float64]  # (C, C)
+    means: NDArray[np.float64]  # (C, C)
+    offset: NDArray[np.float64]  # (C,)
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], offset: float | NDArray[np.float64] = 0.0) -> Linear:
+        """Without the means."""
+        channels = len(values)
+        return cls(values, np.zeros((channels, channels)), np.broadcast_to(offset, (channels,)).astype(float))
+
+    @classmethod
+    def contrast(cls, factor: float, channels: int) -> Linear:
+        """The distance from the picture's mean grey times `factor`."""
+        to_mean = (1 - factor) * np.tile(weights(channels), (channels, 1))
+        return cls(factor * np.eye(channels), to_mean, np.zeros(channels))
+
+    @classmethod
+    def saturation(cls, factor: float, channels: int) -> Linear:
+        """The distance from each pixel's own grey times `factor`."""
+        return cls.of(factor * np.eye(channels) + (1 - factor) * np.tile(weights(channels), (channels, 1)))
+
+    @classmethod
+    def hue(cls, turns: float) -> Linear:
+        """Colours turned about the axis of greys, brightness kept (`hue-rotate` of W3C's filter effects)."""
+        c, s = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
+        grey = np.tile([0.213, 0.715, 0.072], (3, 1))
+        across = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]])
+        return cls.of(grey + c * (np.eye(3) - grey) + s * across)
+
+    def after(self, first: Linear) -> Linear:
+        """`first`, then this one, as one step."""
+        total = first.values + first.means
+        return Linear(
+            self.values @ first.values,
+            self.values @ first.means + self.means @ total,
+            self.values @ first.offset + self.means @ first.offset + self.offset,
+        )
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        offset = self.offset + (self.means @ _channel_means(picture) if self.means.any() else 0)
+        if not (self.values - np.diag(np.diag(self.values))).any():
+            return Table(_bytes(np.diag(self.values) * LEVELS[:, None] + offset))(picture)
+        rows = np.column_stack([self.values, offset]).ravel().tolist()
+        return np.asarray(Image.fromarray(picture).convert("RGB", tuple(rows)))
+
+    def batch(self, pictures: Tensor, steps: list[Linear]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        values, means, offset = (_stack(pictures, steps, name) for name in ("values", "means", "offset"))
+        offset = offset + torch.einsum("nij,nj->ni", means, pictures.mean((2, 3)))
+        return torch.einsum("nij,njhw->nihw", values, pictures) + offset[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Each value is looked up: (256, C) bytes."""
+
+    values: Bytes
+
+    @classmethod
+    def of(cls, function: Callable[[NDArray[np.int64]], NDArray[np.floating]], channels: int) -> Table:
+        """The same function for all channels, of the values 0..255."""
+        return cls(np.repeat(_bytes(function(LEVELS))[:, None], channels, 1))
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        image = Image.fromarray(picture if picture.shape[2] > 1 else picture[..., 0])
+        return np.asarray(image.point(self.values.T.ravel().tolist())).reshape(picture.shape)
+
+    def batch(self, pictures: Tensor, steps: list[Table]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        tables = _stack(pictures, steps, "values").transpose(1, 2)  # (n, C, 256)
+        levels = pictures.add(0.5).clamp(0, 255).long().flatten(2)
+        return tables.gather(2, levels).view(pictures.shape)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """`equalize` or `autocontrast`: a table for each channel, made from its own histogram."""
+
+    kind: str
+
+    def table(self, counts: NDArray[np.int64]) -> Bytes:
+        """(C, 256) counts -> (256, C) values."""
+        make = {"equalize": _equal, "autocontrast": _stretched}[self.kind]
+        return np.stack([_bytes(make(row)) for row in counts], 1)
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        image = Image.fromarray(picture if picture.shape[2] > 1 else picture[..., 0])
+        return Table(self.table(np.reshape(image.histogram(), (-1, 256))))(picture)
+
+    def batch(self, pictures: Tensor, steps: list[Histogram]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        channels = pictures.shape[1]
+        levels = pictures.add(0.5).clamp(0, 255).long().flatten(2)
+        counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int64, device=pictures.device)
+        counts.scatter_add_(2, levels, torch.ones_like(levels))
+        tables = [Table(step.table(row)) for step, row in zip(steps, counts.cpu().numpy(), strict=True)]
+        return Table(np.zeros((256, channels), np.uint8)).batch(pictures, tables)
+
+
+def _equal(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cumulated counts spread over 0..255, the brightest level's own counts left out of the step between levels."""
+    step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
+    if step == 0:
+        return LEVELS.astype(float)
+    return np.asarray((np.cumsum(counts) - counts + step // 2) // step, float)
+
+
+def _stretched(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    low, *_, high = (*np.flatnonzero(counts)[[0, -1]],)
+    return np.asarray(LEVELS if low == high else (LEVELS - low) * (255 / (high - low)), float)
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The distance from the smoothed picture (3 x 3, the middle weighing 5 of 13) times `factor`; the rim is kept."""
+
+    factor: float
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        return _through_floats(self, picture)
+
+    def batch(self, pictures: Tensor, steps: list[Sharpness]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        height, width = pictures.shape[2:]
+        if min(height, width) < 3:
+            return pictures
+        rows = pictures[:, :, :-2] + pictures[:, :, 1:-1] + pictures[:, :, 2:]
+        middle = pictures[:, :, 1:-1, 1:-1]
+        smooth = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:]).add_(middle, alpha=4).div_(13)
+        factors = pictures.new_tensor([step.factor for step in steps]).view(-1, 1, 1, 1)
+        result = pictures.clone()
+        result[:, :, 1:-1, 1:-1] = torch.lerp(smooth, middle, factors)
+        return result
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Gaussian blur; `sigma` in pixels. Beyond the edges the picture is mirrored."""
+
+    sigma: float
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        return _through_floats(self, picture)
+
+    def batch(self, pictures: Tensor, steps: list[Blur]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        reach = min(max(_reach(step.sigma) for step in steps), *(side - 1 for side in pictures.shape[2:]))
+        weights = pictures.new_tensor(np.stack([kernel(step.sigma, reach) for step in steps]))
+        for axis in (2, 3):
+            margin = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+            wide, size = pad(pictures, margin, mode="reflect"), pictures.shape[axis]
+            pictures = wide.narrow(axis, 0, size) * weights[:, 0].view(-1, 1, 1, 1)
+            for i in range(1, 2 * reach + 1):
+                pictures.addcmul_(wide.narrow(axis, i, size), weights[:, i].view(-1, 1, 1, 1))
+        return pictures
+
+
+def kernel(sigma: float, reach: int) -> NDArray[np.float64]:
+    """A Gaussian's values at -reach..reach, their sum 1."""
+    values = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / max(sigma, 1e-3)))
+    return np.asarray(values / values.sum())
+
+
+def _reach(sigma: float) -> int:
+    return max(1, math.ceil(3 * sigma))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Gaussian noise of `sigma` grey levels, each value's own, from `key`."""
+
+    sigma: float
+    key: int
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        noise = np.take(_quantiles() * np.float32(self.sigma), _sixteen_bits(self.key, picture.size, "cpu").numpy())
+        noise += picture.reshape(-1)
+        return _bytes(noise).reshape(picture.shape)
+
+    def batch(self, pictures: Tensor, steps: list[Noise]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        n, channels, height, width = pictures.shape
+        draws = torch.stack([hash_normal(step.key, pictures[0].numel(), pictures.device) for step in steps])
+        sigma = pictures.new_tensor([step.sigma for step in steps]).view(-1, 1, 1, 1)
+        return pictures + sigma * draws.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def hash_normal(key: int, count: int, device: torch.device | str = "cpu") -> Tensor:
+    """(count,) normal numbers, the same on any device: SplitMix64 of `key`, sixteen bits each."""
+    table = torch.from_numpy(_quantiles()).to(device)
+    return table[_sixteen_bits(key, count, device)]
+
+
+def _sixteen_bits(key: int, count: int, device: torch.device | str) -> Tensor:
+    z = torch.arange(-(-count // 4), dtype=torch.int64, device=device) * -7046029254386353131 + key
+    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * -4658895280553007687
+    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * -7723592293110705685
+    z = z ^ ((z >> 31) & ((1 << 33) - 1))
+    return z.view(torch.int16)[:count].to(torch.int32) + 32768
+
+
+@lru_cache
+def _quantiles() -> NDArray[np.float32]:
+    """The normal distribution's quantiles at the middles of 65,536 equal parts."""
+    normal = NormalDist()
+    upper = [normal.inv_cdf((i + 0.5) / 65536) for i in range(32768, 65536)]
+    return np.array([-value for value in reversed(upper)] + upper, np.float32)
+
+
+@dataclass(frozen=True)
+class Erase:
+    """A rectangle (left, top, right, bottom) painted over with `value` (C,)."""
+
+    box: tuple[int, int, int, int]
+    value: tuple[int, ...]
+
+    def __call__(self, picture: Bytes) -> Bytes:
+        """(H, W, C) -> the same shape."""
+        left, top, right, bottom = self.box
+        picture = picture.copy()
+        picture[top:bottom, left:right] = self.value
+        return picture
+
+    def batch(self, pictures: Tensor, steps: list[Erase]) -> Tensor:
+        """(n, C, H, W) floats, a step for each -> the same shape."""
+        left, top, right, bottom = pictures.new_tensor([step.box for step in steps]).view(-1, 4, 1, 1).unbind(1)
+        rows = torch.arange(pictures.shape[2], device=pictures.device).view(1, -1, 1)
+        columns = torch.arange(pictures.shape[3], device=pictures.device).view(1, 1, -1)
+        inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+        return torch.where(inside[:, None], _stack(pictures, steps, "value")[:, :, None, None], pictures)
+
+
+Step = Linear | Table | Histogram | Sharpness | Blur | Noise | Erase
+
+
+def weights(channels: int) -> NDArray[np.float64]:
+    """What each channel adds to grey."""
+    return GREY if channels == 3 else np.full(channels, 1 / channels)
+
+
+def _channel_means(picture: Bytes) -> NDArray[np.float64]:
+    height, width, channels = picture.shape
+    rows = tensor(np.ascontiguousarray(picture)).view(height, width * channels)
+    return np.asarray(rows.sum(0, dtype=torch.int32).view(width, channels).sum(0).numpy() / (height * width))
+
+
+def _through_floats(step: Sharpness | Blur, picture: Bytes) -> Bytes:
+    floats = tensor(picture).permute(2, 0, 1)[None].to(torch.float32)
+    result = step.batch(floats, [step])  # type: ignore[list-item]
+    return np.asarray(result[0].add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def _bytes(values: NDArray[np.floating]) -> Bytes:
+    return (values + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _stack(pictures: Tensor, steps: list[Linear] | list[Table] | list[Erase], name: str) -> Tensor:
+    return pictures.new_tensor(np.stack([np.asarray(getattr(step, name), float) for step in steps]))
