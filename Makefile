@@ -22,10 +22,11 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# The computed columns of the catalogue and the pages of docs/networks, from the networks themselves.
+# The computed columns of the catalogue, the pages of docs/networks, and the page of the experiments.
 tables: $(READY)
 	@$(BIN)/python -m convista.pricing.facts
 	@$(BIN)/python docs/make_networks.py
+	@$(BIN)/python docs/make_experiments.py
 
 # Rebuilt only when the requirements change.
 $(READY): pyproject.toml

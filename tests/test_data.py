@@ -38,7 +38,7 @@ from convista.data import (
 from convista.data.batches import eval_view
 from convista.data.chance import draws, offsets, permutation
 from convista.data.geometry import crop
-from convista.errors import DataError
+from convista.errors import DataError, InputError
 from convista.records import View
 
 
@@ -112,6 +112,34 @@ def test_splits_are_stratified_seeded_and_disjoint(photos: Path) -> None:
     assert {split: np.bincount(part.targets).tolist() for split, part in found.splits.items()} == {
         "train": [9] * 3, "val": [1] * 3, "test": [2] * 3,
     }  # fmt: skip
+
+
+def test_a_limit_takes_the_same_pictures_of_each_class_for_every_seed(tmp_path: Path) -> None:
+    make_photos(tmp_path / "data", each=40)
+    found = [prepare(open_source(tmp_path / "data"), 16, 3, seed, None, limit=24) for seed in range(3)]
+    assert len({part.fingerprint for part in found}) == 1
+    for part in found:
+        sizes = {split: np.bincount(some.targets).tolist() for split, some in part.splits.items()}
+        assert sizes == {"train": [8] * 3, "val": [4] * 3, "test": [6] * 3}
+        assert len({p.digest for some in part.splits.values() for p in some.pictures}) == 54
+
+
+def test_a_limit_holds_for_splits_that_the_data_names_and_small_classes_leave_their_part_to_others(
+    tmp_path: Path,
+) -> None:
+    for split, each in (("train", 30), ("val", 12), ("test", 20)):
+        for hue, label in enumerate(("a", "b")):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for i in range(each if label == "a" or split != "train" else 5):
+                picture(hue, 100 * i + 10 * hue + len(split)).save(tmp_path / "data" / split / label / f"{i}.png")
+    found = prepare(open_source(tmp_path / "data"), 16, 3, 0, None, limit=18)
+    sizes = {split: np.bincount(some.targets).tolist() for split, some in found.splits.items()}
+    assert sizes == {"train": [13, 5], "val": [4, 5], "test": [9, 9]}
+
+
+def test_a_limit_below_one_picture_a_class_is_refused(photos: Path) -> None:
+    with pytest.raises(InputError, match="limit=2 was given; with 3 classes it must be at least 3"):
+        prepare(open_source(photos), 16, 3, 0, None, limit=2)
 
 
 def test_a_new_picture_moves_few_others(photos: Path) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import convista
 from convista.errors import InputError
-from convista.pricing import what_if
+from convista.pricing import changed, changes_of, what_if
 
 CHANGES = [
     ("resnet18", {"conv": "separable"}), ("resnet50_v2", {"conv": "separable"}), ("vgg16", {"conv": "separable"}),
     ("lenet5", {"conv": "separable"}), ("resnet50", {"groups": 32}), ("densenet121", {"groups": 4}),
     ("resnet18", {"bottleneck": 2}), ("resnet50_v2", {"bottleneck": 4}), ("inception_v3", {"bottleneck": 4}),
     ("resnet18", {"kernel7": "3x3x3"}), ("lenet5", {"kernel5": "3x3x2"}), ("googlenet", {"kernel5": "3x3x2"}),
-    ("resnet20", {"conv": "separable"}),
+    ("resnet20", {"conv": "separable"}), ("resnet20", {"norm": "none"}), ("resnet50_v2", {"norm": "none"}),
+    ("densenet121", {"norm": "none"}), ("xception", {"norm": "none"}), ("vgg16_bn", {"norm": "none"}),
+    ("resnet18", {"act": "tanh"}), ("efficientnet_b0", {"act": "relu"}),
 ]  # fmt: skip
 
 
@@ -28,7 +31,8 @@ def test_a_formula_foresees_what_the_changed_network_costs(name: str, change: di
 
 @pytest.mark.parametrize("change", [
     {"conv": "separable"}, {"groups": 32}, {"bottleneck": 4}, {"kernel7": "3x3x3"}, {"width": 0.5}, {"depth": 2},
-    {"image": 64}, {"conv": "separable", "width": 0.25, "image": 48},
+    {"image": 64}, {"act": "tanh"}, {"norm": "none"}, {"norm": "none", "conv": "separable", "act": "silu"},
+    {"conv": "separable", "width": 0.25, "image": 48},
 ])  # fmt: skip
 def test_a_what_if_network_builds_trains_a_step_and_costs_what_was_said(change: dict[str, object]) -> None:
     found = what_if(convista.spec("resnet18", classes=5).at(40), change)
@@ -42,6 +46,31 @@ def test_a_what_if_network_builds_trains_a_step_and_costs_what_was_said(change: 
     optimizer.step()
     assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     assert convista.Spec.from_json(found.spec.to_json()) == found.spec
+
+
+def test_another_activation_stands_everywhere_but_in_gates() -> None:
+    kinds = {type(m) for m in convista.create(what_if("efficientnet_b0", act="tanh").spec).modules()}
+    assert {nn.Tanh, nn.Sigmoid} <= kinds
+    assert nn.SiLU not in kinds
+    net = convista.create(what_if("resnet50_v2", act="relu6").spec)
+    assert {type(m) for name, m in net.layers("*.act").items()} == {nn.ReLU6}
+
+
+def test_without_normalisation_every_convolution_has_its_bias_but_a_projection() -> None:
+    net = convista.create(what_if("resnet50", norm="none").spec)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    without = {name for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.bias is None}
+    assert without == {name for name, _ in net.named_modules() if name.endswith("shortcut.conv")}
+
+
+def test_changes_can_be_written_as_one_text() -> None:
+    assert changes_of(" conv=separable, act=tanh ") == [("conv", "separable"), ("act", "tanh")]
+    assert changes_of("") == []
+    spec = convista.spec("resnet20")
+    assert changed(spec, changes_of("conv=separable,act=tanh")) == what_if(spec, conv="separable", act="tanh").spec
+    for text in ("conv", "conv=", "=tanh", "conv=separable,,act=tanh"):
+        with pytest.raises(InputError, match="expected CHANGE=VALUE"):
+            changes_of(text)
 
 
 def test_width_and_depth_give_the_sisters_that_their_papers_print() -> None:
@@ -66,6 +95,12 @@ def test_width_and_depth_give_the_sisters_that_their_papers_print() -> None:
         ("vgg16", {"kernel7": "3x3x3"}, "Its kernels: 3x3"),
         ("mobilenet", {"conv": "separable"}, "Its kernels: 1x1, 3x3"),
         ("resnet20", {"kernel3": "2x2x2"}, "no centre"),
+        ("resnet20", {"act": "tahn"}, "Did you mean tanh"),
+        ("resnet20", {"act": "relu"}, "changes nothing"),
+        ("resnet20", {"norm": "layer"}, "Known: none"),
+        ("vgg16", {"norm": "none"}, "changes nothing"),
+        ("nasnet_mobile", {"norm": "none"}, "its Cell has a normalisation of its own"),
+        ("lenet5_sparse", {"act": "relu"}, "its SparseConv has an activation of its own"),
         ("resnet18", {"width": 1e9}, "below 64"),
         ("resnet18", {"width": -1}, "positive factor"),
         ("lenet5", {"depth": 2}, "no block is repeated"),

@@ -103,6 +103,10 @@ class Recipe:
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
     init: str | None = _word(None, "Initial weights; the network's own if not given.", choices=INIT_NAMES)
     zero_last: bool = _word(False, "Every residual branch starts at zero, its block as the shortcut.")
+    what_if: str = _word("", "Change the network's table first, such as conv=separable,act=tanh.")
+    limit: int | None = _word(
+        None, "Train on so many pictures only, of each class equally many, the same for every seed.", 2
+    )
     epochs: int = _word(20, "Passes over the training pictures.", 1)
     batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
     optimizer: str = _word("adamw", "How a step is made.", choices=OPTIMIZER_NAMES)
@@ -117,6 +121,7 @@ class Recipe:
     clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
     accumulate: int = _word(1, "Parts of a batch that pass one after another, to need less memory.", 1)
     ema: float = _word(0.0, "Decay of the running average of weights that is kept, such as 0.999; 0 for none.", 0)
+    init_scale: float = _word(1.0, "Factor of the initial weights of convolutions and linear layers.", 0)
     augment: str = _word(
         "light",
         "How training pictures are changed: none, light, strong, trivial, rand, or words as in 'light,rotate=15'.",

@@ -4,7 +4,17 @@ from convista.blocks.auxiliary import Auxiliary
 from convista.blocks.base import IN, Block, DoesNotFitError, In, block_from_json
 from convista.blocks.cells import Cell, Cells
 from convista.blocks.historic import RadialBasis, SparseConv, SparseConv2d, Subsample
-from convista.blocks.init import INITIALISERS, he, lecun, orthonormal, weighted, xavier, zero_last, zeros
+from convista.blocks.init import (
+    INITIALISERS,
+    he,
+    lecun,
+    orthonormal,
+    scale_weights,
+    weighted,
+    xavier,
+    zero_last,
+    zeros,
+)
 from convista.blocks.joins import Branches, Chain, Concat, Dense, stage
 from convista.blocks.names import LayerShape, capture, layers, shapes
 from convista.blocks.pools import Flatten, Head, Pool, PoolTo
@@ -68,6 +78,7 @@ __all__ = [
     "layers",
     "lecun",
     "orthonormal",
+    "scale_weights",
     "shapes",
     "stage",
     "weighted",

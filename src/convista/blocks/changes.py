@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from convista.blocks.auxiliary import Auxiliary
 from convista.blocks.base import Block, DoesNotFitError, Reach
 from convista.blocks.cells import Cell
+from convista.blocks.historic import SparseConv, Subsample
 from convista.blocks.joins import Chain
 from convista.blocks.pools import Pool
 from convista.blocks.residual import Residual
-from convista.blocks.words import Conv, Norm
+from convista.blocks.words import ACTIVATIONS, Act, Conv, Norm
 from convista.errors import InputError
 
-__all__ = ["auxiliary_heads", "dilate", "pad_same", "padding_of", "set_norm", "stochastic_depth", "without_auxiliary"]
+__all__ = [
+    "auxiliary_heads",
+    "dilate",
+    "pad_same",
+    "padding_of",
+    "set_activation",
+    "set_norm",
+    "stochastic_depth",
+    "without_auxiliary",
+    "without_norm",
+]
 
 
 def dilate(table: Chain, output_stride: int) -> Chain:
@@ -78,6 +90,44 @@ def set_norm(table: Chain, eps: float, momentum: float | None) -> Chain:
     return table.map(change)  # type: ignore[return-value]
 
 
+def without_norm(table: Chain) -> Chain:
+    """The table without batch normalisation, whose convolutions have biases instead.
+
+    A projection on a shortcut stays without: its body has one. Raises `InputError` for cells.
+    """
+    _refuse(table, Cell, "a normalisation")
+
+    def change(block: Block) -> Block | None:
+        if isinstance(block, Norm):
+            return None
+        return replace(block, bias=block.bias or None) if isinstance(block, Conv) else block
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def set_activation(table: Chain, kind: str) -> Chain:
+    """The table with the activation called `kind` wherever it has one; the gates of squeeze-excite keep theirs.
+
+    Raises `UnknownNameError` for an unknown activation, `InputError` for cells.
+    """
+    _ = ACTIVATIONS[kind]
+    _refuse(table, Cell | SparseConv | Subsample, "an activation")
+
+    def change(block: Block) -> Block:
+        if isinstance(block, Act):
+            return Act(kind)
+        return replace(block, act=kind) if getattr(block, "act", None) else block  # type: ignore[type-var]
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def _refuse(table: Chain, kinds: Any, what: str) -> None:
+    """Raises `InputError` where a row of these kinds has its normalisation or activation built in."""
+    built_in = {type(block).__name__ for block in _blocks(table) if isinstance(block, kinds)}
+    if built_in:
+        raise InputError(f"its {min(built_in)} has {what} of its own, which is not a word of the table.")
+
+
 def stochastic_depth(table: Chain, rate: float) -> Chain:
     """The table whose l-th of L residual blocks is dropped with probability `rate * l / L` while training.
 
@@ -102,15 +152,19 @@ def stochastic_depth(table: Chain, rate: float) -> Chain:
 
 
 def _count(table: Chain) -> int:
+    return sum(isinstance(block, Residual | Cell) for block in _blocks(table))
+
+
+def _blocks(table: Chain) -> list[Block]:
+    """Every block of the table, those within others first."""
     found: list[Block] = []
 
     def note(block: Block) -> Block:
-        if isinstance(block, Residual | Cell):
-            found.append(block)
+        found.append(block)
         return block
 
     table.map(note)
-    return len(found)
+    return found
 
 
 def without_auxiliary(table: Chain) -> Chain:

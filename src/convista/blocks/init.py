@@ -14,7 +14,7 @@ from convista.blocks.residual import ResidualSum, SubsampleAndPad
 from convista.errors import InputError
 from convista.registry import Registry
 
-__all__ = ["INITIALISERS", "he", "lecun", "orthonormal", "weighted", "xavier", "zero_last", "zeros"]
+__all__ = ["INITIALISERS", "he", "lecun", "orthonormal", "scale_weights", "weighted", "xavier", "zero_last", "zeros"]
 
 Weighted = _ConvNd | nn.Linear | SparseConv2d
 
@@ -127,6 +127,13 @@ def _last(block: ResidualSum) -> nn.Module:
 def _zero(layer: nn.Module) -> None:
     for parameter in layer.parameters(recurse=False):
         nn.init.zeros_(parameter)
+
+
+def scale_weights(net: nn.Module, factor: float) -> None:
+    """Multiplies the weights of convolutions and linear layers in place; biases and norms stay."""
+    for module in weighted(net):
+        if factor != 1:
+            module.weight.data.mul_(factor)
 
 
 INITIALISERS = Registry("initialisation", he=he, lecun=lecun, orthonormal=orthonormal, xavier=xavier, zeros=zeros)

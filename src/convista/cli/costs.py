@@ -38,7 +38,7 @@ class Question:
     image: int | None = _option("Side of the pictures in pixels; the network's own if not given.")
     vs: str | None = _option("Put another network beside it, stage by stage.")
     what_if: list[str] | None = _option(  # noqa: RUF009  # a field, like the others
-        "Change the table first: conv=separable, groups=32, width=0.5, … (repeatable)."
+        "Change the table first: conv=separable, act=tanh, norm=none, width=0.5, … (repeatable)."
     )
     layers: bool = _option("Every layer, not only the stages.", False)
     layer: str | None = _option("One layer, block or stage: its price, and what its units see.")
@@ -221,15 +221,13 @@ def _tell_many(names: list[str], question: Question, json: bool) -> None:
 
 def _tell_what_if(name: str, question: Question, json: bool, out: Path | None) -> None:
     from convista.cli import prices
-    from convista.pricing import beside, cost, what_if
+    from convista.pricing import beside, changes_of, cost, what_if
     from convista.pricing.count import named
 
-    changes = [word.partition("=") for word in question.what_if or []]
-    if wrong := [word for word, equals, value in changes if not (equals and value)]:
-        raise InputError(f"--what-if {wrong[0]} was given; expected CHANGE=VALUE, such as conv=separable or width=0.5.")
+    changes = [change for text in question.what_if or [] for change in changes_of(text)]
     spec: Any = named(name)
     spec = spec if question.image is None else spec.at(question.image)
-    found = what_if(spec, [(word, value) for word, _, value in changes])
+    found = what_if(spec, changes)
     if question.strict:
         cost(found.spec, strict=True)
     plain = replace(question, image=None)

@@ -227,6 +227,8 @@ def _savings(found: WhatIf) -> list[tuple[str, str]]:
                 f"{saving.formula}, over the {where} that it rewrites {saving.ratio:.4f} of their MACs; "
                 f"foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
             )
+        elif saving.params is not None:
+            said = f"{saving.formula}; foreseen: {saving.params:,} parameters, {saving.macs:,} MACs"
         else:
             said = f"{saving.formula} = {saving.ratio:.4f} of the MACs, as a rule of thumb"
         lines.append((saving.change, said))

@@ -126,16 +126,25 @@ def complete(told: dict[str, Any], source: Source, side: int, channels: int, cac
 
 
 def prepare(
-    source: Source, side: int, channels: int, seed: int, cache: PixelCache | None, progress: Progress | None = None
+    source: Source,
+    side: int,
+    channels: int,
+    seed: int,
+    cache: PixelCache | None,
+    progress: Progress | None = None,
+    limit: int | None = None,
 ) -> Prepared:
-    """Reads every file once and deals out train, val and test. Raises `DataError` when too little is usable."""
+    """Reads every file once and deals out train, val and test; see `assign_splits` for `seed` and `limit`.
+
+    Raises `DataError` when too little is usable.
+    """
     entries, strays = list_pictures(source)
     pictures, bad, notes = inspect(source, entries, side, channels, cache, progress)
     pictures, conflicts = drop_conflicts(pictures)
     gone = {entry.label for entry in entries} - {picture.label for picture in pictures}
     if gone:
         raise DataError(f"Class '{min(gone)}' has no usable picture. {reasons([*bad, *conflicts])}")
-    pictures = assign_splits(pictures, seed)
+    pictures = assign_splits(pictures, seed, limit)
     labels = tuple(sorted({picture.label for picture in pictures}))
     splits = {
         split: pictures_of(source, cache, (side, side, channels), [p for p in pictures if p.split == split], labels)

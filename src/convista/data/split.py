@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from convista.errors import DataError
+from convista.errors import DataError, InputError
 from convista.records import BadFile
 
 __all__ = ["SPLITS", "Picture", "assign_splits", "drop_conflicts"]
@@ -50,36 +50,84 @@ def drop_conflicts(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Bad
     return kept, bad
 
 
-def assign_splits(pictures: Sequence[Picture], seed: int) -> list[Picture]:
+def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = None) -> list[Picture]:
     """Gives each undecided picture a split.
 
     Where the data names no split, each class gives 15 % to test and 10 % to val (at least one each); where it names
     some, the missing ones are taken from train in the same way. Which pictures they are depends on `seed` and their
     content, so that a picture added later moves a few others at most. Raises `DataError` when a class is too small.
+
+    With a `limit` only so many pictures (copies count once) train, of each class equally many where it has them, at
+    most half as many validate and at most as many test. They are chosen by their content alone, the same for every
+    seed. The others have no split.
     """
     named = {picture.split for picture in pictures if picture.split}
     shares = [(name, share) for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)) if name not in named]
     classes = sorted({picture.label for picture in pictures})
     if len(classes) < 2:
         raise DataError(f"There is one class only ({', '.join(classes)}); a classifier needs at least two.")
+    mine: dict[str, set[str]] = {label: set() for label in classes}
+    for picture in pictures:
+        if (picture.split or "train") == "train":
+            mine[picture.label].add(picture.digest)
+    for label, digests in mine.items():
+        _check_size(label, len(digests), 1 + len(shares))
+    sizes = {label: _sizes(len(digests), shares) for label, digests in mine.items()}
+    room = {label: len(digests) - sum(sizes[label].values()) for label, digests in mine.items()}
+    quotas = {} if limit is None else _equal_parts(limit, room)  # of training pictures
     split_of: dict[str, str] = {}
-    for label in classes:
-        mine = [p for p in pictures if p.label == label and (p.split or "train") == "train"]
-        _check_size(label, len({p.digest for p in mine}), 1 + len(shares))
-        split_of.update(_share_out(mine, shares, seed))
-    return [replace(p, split=split_of[p.digest]) if (p.split or "train") == "train" else p for p in pictures]
+    for label, digests in mine.items():
+        split_of.update(_share_out(digests, sizes[label], quotas.get(label), seed))
+    dealt = [replace(p, split=split_of.get(p.digest)) if (p.split or "train") == "train" else p for p in pictures]
+    if limit is None:
+        return dealt
+    return _at_most(_at_most(dealt, "val", max(len(classes), limit // 2)), "test", limit)
 
 
-def _share_out(pictures: Sequence[Picture], shares: Sequence[tuple[str, float]], seed: int) -> dict[str, str]:
-    counts = Counter(p.digest for p in pictures)
-    order = sorted(counts, key=lambda digest: hashlib.blake2b(f"{seed}/{digest}".encode()).digest())
-    result, start = {}, 0
+def _sizes(count: int, shares: Sequence[tuple[str, float]]) -> dict[str, int]:
+    """How many of `count` contents each split takes from train; one at least stays."""
+    sizes, left = {}, count - 1
     for name, share in shares:
-        end = start + max(1, round(share * len(order)))
-        end = min(end, len(order) - 1)
-        result.update(dict.fromkeys(order[start:end], name))
-        start = end
-    return result | dict.fromkeys(order[start:], "train")
+        sizes[name] = min(max(1, round(share * count)), left)
+        left -= sizes[name]
+    return sizes
+
+
+def _equal_parts(limit: int, room: dict[str, int]) -> dict[str, int]:
+    """`limit` dealt out to classes with so much room: what a small one cannot give, the others do."""
+    if limit < len(room):
+        raise InputError(f"limit={limit} was given; with {len(room)} classes it must be at least {len(room)}.")
+    parts, left = {}, limit
+    for i, label in enumerate(sorted(room, key=lambda label: (room[label], label))):
+        parts[label] = min(room[label], left // (len(room) - i))
+        left -= parts[label]
+    return parts
+
+
+def _share_out(digests: set[str], sizes: dict[str, int], quota: int | None, seed: int) -> dict[str, str]:
+    """The split of each content. Where only so many train, they come first and the seed has no part in it."""
+    order = _shuffled(digests, seed if quota is None else "limit")
+    start = quota or 0
+    result = dict.fromkeys(order[:start], "train")
+    for name, size in sizes.items():
+        result.update(dict.fromkeys(order[start : start + size], name))
+        start += size
+    return result if quota is not None else result | dict.fromkeys(order[start:], "train")
+
+
+def _at_most(pictures: Sequence[Picture], split: str, most: int) -> list[Picture]:
+    """The pictures with at most so many contents in a split, of each class equally many where it has them."""
+    mine: dict[str, set[str]] = {}
+    for picture in pictures:
+        if picture.split == split:
+            mine.setdefault(picture.label, set()).add(picture.digest)
+    quotas = _equal_parts(most, {label: len(digests) for label, digests in mine.items()})
+    chosen = {digest for label, quota in quotas.items() for digest in _shuffled(mine[label], "limit")[:quota]}
+    return [replace(p, split=None) if p.split == split and p.digest not in chosen else p for p in pictures]
+
+
+def _shuffled(digests: set[str], key: object) -> list[str]:
+    return sorted(digests, key=lambda digest: hashlib.blake2b(f"{key}/{digest}".encode()).digest())
 
 
 def _check_size(label: str, found: int, needed: int) -> None:

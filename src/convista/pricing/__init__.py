@@ -7,7 +7,7 @@ from convista.pricing.latency import Latency, measure
 from convista.pricing.memory import largest_batch, memory
 from convista.pricing.pick import Choice, Excluded, Picked, pick
 from convista.pricing.scale import Scaled, scale
-from convista.pricing.whatif import CHANGES, Saving, WhatIf, what_if
+from convista.pricing.whatif import CHANGES, Saving, WhatIf, changed, changes_of, what_if
 
 __all__ = [
     "CHANGES",
@@ -21,6 +21,8 @@ __all__ = [
     "Scaled",
     "WhatIf",
     "beside",
+    "changed",
+    "changes_of",
     "claims",
     "cost",
     "largest_batch",

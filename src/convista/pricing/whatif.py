@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-
 from convista.blocks import IN, Block, Chain, Conv, Spec
+from convista.blocks.changes import set_activation, without_norm
 from convista.blocks.windows import both
 from convista.errors import InputError, UnknownNameError
 from convista.models import spec as spec_of
 from convista.models.scaling import deepen, widen
 from convista.pricing.count import cost
+from convista.pricing.sites import Kernel, Site, sites_of
 from convista.records import Cost
 
-__all__ = ["CHANGES", "Saving", "WhatIf", "what_if"]
+__all__ = ["CHANGES", "Saving", "WhatIf", "changed", "changes_of", "what_if"]
 
 MOST = 64  # times as wide or deep
 CHANGES = {
@@ -30,6 +30,8 @@ CHANGES = {
     "groups": "groups=32: each k x k convolution in so many groups",
     "bottleneck": "bottleneck=4: 1x1 down to a quarter, k x k, 1x1 up again",
     "kernel7": "kernel7=3x3x3: each 7x7 convolution becomes three of 3x3; any other side likewise",
+    "act": "act=tanh: another activation everywhere (relu, relu6, silu, tanh, …); gates keep theirs",
+    "norm": "norm=none: no batch normalisation; convolutions get their biases back",
     "width": "width=0.5: half the channels everywhere",
     "depth": "depth=2: each stage of repeated blocks twice as long",
     "image": "image=160: pictures of that side",
@@ -42,7 +44,7 @@ class Saving:
 
     `convolutions` were rewritten, `ratio` is what is left of their multiply-accumulates (of all, where the whole table
     was scaled: a rule of thumb then). `params` and `macs` are the whole network's, exact where only convolutions were
-    rewritten; None elsewhere.
+    rewritten or other layers exchanged; None elsewhere.
     """
 
     change: str
@@ -64,27 +66,6 @@ class WhatIf:
     after: Cost
     savings: tuple[Saving, ...]
     spec: Spec
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One convolution by its numbers: channels in and out, kernel, groups, and at how many positions it is taken."""
-
-    into: int
-    out: int
-    kernel: tuple[int, int]
-    groups: int
-    positions: int
-
-    @property
-    def weights(self) -> int:
-        """Its parameters, biases left out."""
-        return self.into // self.groups * self.out * self.kernel[0] * self.kernel[1]
-
-    @property
-    def macs(self) -> int:
-        """Its multiply-accumulates."""
-        return self.weights * self.positions
 
 
 @dataclass(frozen=True)
@@ -110,29 +91,53 @@ def what_if(model: str | Spec, changes: Mapping[str, Any] | Iterable[tuple[str, 
     """The network as it is and with its table changed, side by side, and what the formulas foresaw.
 
     `changes` holds (word, value) pairs, made in the order in which they are given, and before `words`:
-    `conv="separable"`, `groups=32`, `bottleneck=4`, `kernel7="3x3x3"`, `width=0.5`, `depth=2`, `image=160`. The first
-    convolution, which sees colours, keeps its form unless a kernel of its side is asked for. Raises `UnknownNameError`
-    for a change that does not exist, `InputError` for one that the table cannot take.
+    `conv="separable"`, `groups=32`, `bottleneck=4`, `kernel7="3x3x3"`, `act="tanh"`, `norm="none"`, `width=0.5`,
+    `depth=2`, `image=160`. The first convolution, which sees colours, keeps its form unless a kernel of its side is
+    asked for. Raises `UnknownNameError` for a change that does not exist, `InputError` for one that the table cannot
+    take.
 
     >>> found = what_if("resnet18", conv="separable")
     >>> found.before.macs, found.after.macs, found.savings[0].macs == found.after.macs
     (1814073344, 336804096, True)
     """
     spec = spec_of(model) if isinstance(model, str) else model
+    pairs = changes.items() if isinstance(changes, Mapping) else changes
+    after, savings = _all_applied(spec, [*pairs, *words.items()])
+    return WhatIf(cost(spec), cost(after), savings, after)
+
+
+def changed(spec: Spec, changes: Iterable[tuple[str, Any]]) -> Spec:
+    """The changed table alone, as `what_if` makes it. Raises `UnknownNameError` and `InputError` as it does."""
+    return _all_applied(spec, changes)[0]
+
+
+def changes_of(text: str) -> list[tuple[str, str]]:
+    """The changes in a text such as "conv=separable,width=0.5", word and value. Raises `InputError`.
+
+    >>> changes_of("conv=separable, width=0.5")
+    [('conv', 'separable'), ('width', '0.5')]
+    """
+    parts = [part.strip().partition("=") for part in text.split(",")] if text.strip() else []
+    if any(not (word and value) for word, _, value in parts):
+        raise InputError(f"what_if={text!r} was given; expected CHANGE=VALUE, such as conv=separable,width=0.5.")
+    return [(word, value) for word, _, value in parts]
+
+
+def _all_applied(spec: Spec, changes: Iterable[tuple[str, Any]]) -> tuple[Spec, tuple[Saving, ...]]:
     if not isinstance(spec, Spec):
         raise InputError(f"{getattr(spec, 'name', spec)} has no table to change: what-if is for networks of our own.")
-    before, savings = cost(spec), []
-    pairs = changes.items() if isinstance(changes, Mapping) else changes
-    for word, value in [*pairs, *words.items()]:
+    savings: list[Saving] = []
+    for word, value in changes:
         spec, saving = _applied(spec, word, value)
         savings.append(saving)
-    spec = replace(spec, name=" ".join([spec.name, *(saving.change for saving in savings)]))
-    return WhatIf(before, cost(spec), tuple(savings), spec)
+    return replace(spec, name=" ".join([spec.name, *(saving.change for saving in savings)])), tuple(savings)
 
 
 def _applied(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:
     if word in ("width", "depth", "image"):
         return _scaled(spec, word, value)
+    if word in ("act", "norm"):
+        return _exchanged(spec, word, value)
     return _rewritten(spec, _rewrite(word, value))
 
 
@@ -272,9 +277,11 @@ def _stack(side: int, value: str) -> Rewrite:
 
 def _rewritten(spec: Spec, rewrite: Rewrite) -> tuple[Spec, Saving]:
     """The table with the convolutions that `rewrite` wants replaced, and what its formula foresees."""
-    sites = [site for site in _sites(spec) if rewrite.wants(site.as_block) and not (rewrite.spares_stem and site.stem)]
+    sites = [
+        site for site in sites_of(spec) if rewrite.wants(site.as_block) and not (rewrite.spares_stem and site.stem)
+    ]
     if not sites:
-        has = ", ".join(f"{h}x{w}" for h, w in sorted({site.kernel.kernel for site in _sites(spec)}))
+        has = ", ".join(f"{h}x{w}" for h, w in sorted({site.kernel.kernel for site in sites_of(spec)}))
         raise InputError(f"{rewrite.word} changes nothing in {spec.name}. {rewrite.none} Its kernels: {has}.")
     _refuse_indivisible(rewrite, spec, sites)
     convolutions = 0
@@ -297,50 +304,6 @@ def _rewritten(spec: Spec, rewrite: Rewrite) -> tuple[Spec, Saving]:
     return replace(spec, table=table), saving  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Site:
-    """A convolution where it stands: its numbers, what comes with it, and whether it is the network's first."""
-
-    kernel: Kernel
-    size_in: tuple[int, ...]
-    keeps_size: bool
-    norm: str  # "", "behind" or "before"
-    bias: bool
-    stem: bool
-
-    @property
-    def as_block(self) -> Conv:
-        """A row with this kernel, for those who choose rows."""
-        return Conv(self.kernel.out, self.kernel.kernel, groups=self.kernel.groups)
-
-    def behind(self, side: int, times: int = 1) -> int:
-        """Positions behind so many convolutions of this side in its place; without padding each takes some away."""
-        if self.keeps_size:
-            return self.kernel.positions
-        return math.prod(n - times * (side - 1) for n in self.size_in)
-
-    def params(self, kernel: Kernel) -> int:
-        """Parameters of a convolution in this place: weights, biases, scale and shift of the normalisation."""
-        normalised = {"": 0, "behind": kernel.out, "before": kernel.into}[self.norm]
-        return kernel.weights + kernel.out * self.bias + 2 * normalised
-
-
-def _sites(spec: Spec) -> list[Site]:
-    """The convolutions that are rows of the table, which an activation or normalisation may go with."""
-    net = spec.layers[-1].module
-    found = []
-    convs = [layer for layer in spec.layers if isinstance(layer.module, nn.Conv2d) and layer.name.endswith(".conv")]
-    for i, layer in enumerate(convs):
-        conv: Any = layer.module
-        leaves = [name for name, _ in net.get_submodule(layer.name.rpartition(".")[0]).named_children()]
-        norm = "" if "norm" not in leaves else "behind" if leaves.index("conv") < leaves.index("norm") else "before"
-        positions = math.prod(layer.shape_out[1:])
-        kernel = Kernel(conv.in_channels, conv.out_channels, conv.kernel_size, conv.groups, positions)
-        keeps = conv.padding != (0, 0) or conv.stride != (1, 1)
-        found.append(Site(kernel, layer.shape_in[1:], keeps, norm, conv.bias is not None, i == 0))
-    return found
-
-
 def _refuse_indivisible(rewrite: Rewrite, spec: Spec, sites: list[Site]) -> None:
     """Raises `InputError` where a number of groups, or a ratio, does not divide the widths that it must."""
     widths = {width for site in sites for width in rewrite.widths(site.kernel)}
@@ -355,6 +318,31 @@ def _refuse_indivisible(rewrite: Rewrite, spec: Spec, sites: list[Site]) -> None
         raise InputError(
             f"{rewrite.word} was given, but {spec.name} has widths that it does not divide: {said}. {hint}"
         )
+
+
+def _exchanged(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:
+    """The table with other activations, which cost nothing that is counted in advance, or without normalisation."""
+    if word == "norm" and value != "none":
+        raise UnknownNameError("normalisation", str(value), ["none"])
+    now, table = cost(spec), spec.table
+    try:
+        new = replace(spec, table=without_norm(table) if word == "norm" else set_activation(table, str(value)))
+    except UnknownNameError:
+        raise
+    except InputError as error:
+        raise InputError(f"{word}={value} cannot be had: {spec.name}: {error}") from None
+    if new.table == table:
+        raise InputError(f"{word}={value} changes nothing in {spec.name}.")
+    formula, more = "as many weights and MACs", 0
+    if word == "norm":
+        formula = "2 C parameters of each normalisation go, C biases come for each convolution without"
+        more = _biases(spec) - sum(row.params for row in now.rows if row.kind == "BatchNorm2d")
+    return new, Saving(f"{word}={value}", formula, 0, 1.0, now.params + more, now.macs)
+
+
+def _biases(spec: Spec) -> int:
+    """How many biases the table's convolutions lack; a shortcut's projection needs none beside its body's."""
+    return sum(site.kernel.out for site in sites_of(spec) if not site.bias and not site.shortcut)
 
 
 def _scaled(spec: Spec, word: str, value: Any) -> tuple[Spec, Saving]:

@@ -44,8 +44,8 @@ from convista.data import (
 from convista.devices import pick_device
 from convista.errors import DataError, InputError, RunError, StorageError
 from convista.files import make_folder, shown, storage_error, without_secrets, write_atomically
-from convista.models import spec
 from convista.records import Recipe, View
+from convista.tasks.network import network_of, trained_table
 from convista.tasks.restart import job_of_torchrun, left_behind
 from convista.tasks.run import VERSION, Run
 from convista.tasks.start import check_start, write_start
@@ -88,7 +88,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
 
     The run folder is made first, to be sure of it, and taken away again if the data or the recipe turn out unusable.
     """
-    spec(recipe.model)
+    network_of(recipe)
     read_policy(recipe.augment)
     device = pick_device(place.device)
     if place.tensorboard:
@@ -103,9 +103,9 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     with _undone_on_error(out, world):
         world.once(lambda: make_folder(out))
         recipe, table, stored = world.once(lambda: _decide(recipe, source, device))
-        prepared = _prepare_once(source, out, table, stored, recipe.seed, console, world)
+        prepared = _prepare_once(source, out, table, stored, recipe, console, world)
         _refuse_if_strict(prepared, place.strict)
-        table = _table(recipe, len(prepared.labels), console if world.first else None)
+        table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         view, recipe = world.once(lambda: _seen(recipe, table, stored, prepared))
         world.once(lambda: _check_room(out, table, averaged=recipe.ema > 0))
@@ -125,7 +125,7 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
         console.say(f"{run.path} is trained to its end already.")
         return run
     source, table = world.together(lambda: open_source(data)), world.once(lambda: run.spec)
-    prepared = _prepare_once(source, run.path, table, run.view.stored, run.recipe.seed, console, world)
+    prepared = _prepare_once(source, run.path, table, run.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(
             f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
@@ -173,28 +173,17 @@ def _watched(run: Run, place: Place, world: World) -> AbstractContextManager[Wat
 
 def _decide(recipe: Recipe, source: Any, device: torch.device) -> tuple[Recipe, Spec, int]:
     """Fills in what the recipe leaves open. Raises `InputError` for sizes that the network cannot take."""
-    own = spec(recipe.model)
+    own = network_of(recipe)
     image, channels = recipe.image or own.image, recipe.channels or own.channels
     if channels not in (1, 3):
         raise InputError(f"channels={channels} was given; pictures have 1 (grey) or 3 (colour).")
-    table = spec(recipe.model, None, channels, image)
+    table = network_of(recipe, None, channels, image)
     decided = with_defaults(recipe).with_(
         image=image,
         channels=channels,
         precision=fast_precision(device) if recipe.precision == "auto" else recipe.precision,
     )
     return decided, table, stored_side(source, image)
-
-
-def _table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
-    """The network's table with its auxiliary heads, which help it to learn; without, where pictures are too small."""
-    table = spec(recipe.model, classes, recipe.channels, recipe.image)
-    try:
-        return spec(recipe.model, classes, recipe.channels, recipe.image, auxiliary=True)
-    except InputError as error:
-        if console:
-            console.say(f"Training without auxiliary heads: {error}")
-        return table
 
 
 def fast_precision(device: torch.device) -> str:
@@ -208,7 +197,7 @@ def fast_precision(device: torch.device) -> str:
 
 
 def _prepare_once(
-    source: Source, out: Path, table: Spec, stored: int, seed: int, console: Console, world: World
+    source: Source, out: Path, table: Spec, stored: int, recipe: Recipe, console: Console, world: World
 ) -> Prepared:
     """Every process gets the same pictures; the first one reads them all, and one on each other host what it lacks."""
     shape = (stored, stored, table.channels)
@@ -218,7 +207,7 @@ def _prepare_once(
 
     def look() -> dict[str, Any]:
         nonlocal prepared
-        prepared = prepare(source, stored, table.channels, seed, cache, console.reading)
+        prepared = prepare(source, stored, table.channels, recipe.seed, cache, console.reading, recipe.limit)
         return prepared.told()
 
     told = world.once(look)

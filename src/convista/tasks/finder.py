@@ -9,9 +9,9 @@ import torch
 
 from convista.data import open_source
 from convista.devices import pick_device
-from convista.models import spec
 from convista.records import Recipe
-from convista.tasks.classify import _decide, _prepare_once, _seen, _table
+from convista.tasks.classify import _decide, _prepare_once, _seen
+from convista.tasks.network import network_of, trained_table
 from convista.tasks.start import check_start, write_start
 from convista.training import Console, Finder, Sweep, Where, World
 
@@ -25,12 +25,12 @@ def find_rate(
 
     Leaves no run folder. Raises `InputError` of the kind that fits.
     """
-    spec(recipe.model)
+    network_of(recipe)
     place, source = pick_device(device), open_source(data)
     with TemporaryDirectory() as folder:
         recipe, table, stored = _decide(recipe, source, place)
-        prepared = _prepare_once(source, Path(folder), table, stored, recipe.seed, console, world)
-        table = _table(recipe, len(prepared.labels), console if world.first else None)
+        prepared = _prepare_once(source, Path(folder), table, stored, recipe, console, world)
+        table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         view, recipe = _seen(recipe, table, stored, prepared)
         recipe = recipe.with_(ema=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from convista.blocks import Spec, zero_last
+from convista.blocks import Spec, scale_weights, zero_last
 from convista.data import Normalise, Pictures, eval_view, global_batches
 from convista.records import Recipe, View
 from convista.training import initialise
@@ -20,7 +20,7 @@ def check_start(table: Spec, recipe: Recipe) -> None:
 
 
 def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, device: torch.device) -> None:
-    """The recipe's initial weights; LSUV looks at the first global batch, the same in every process."""
+    """The recipe's initial weights, times its `init_scale`; LSUV looks at the first global batch, all processes alike."""
 
     def first_batch() -> Tensor:
         net.to(device)
@@ -28,3 +28,4 @@ def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, 
         return Normalise.of(view, device)(eval_view(pictures, first, view)[0].to(device))
 
     initialise(net, recipe, first_batch)
+    scale_weights(net, recipe.init_scale)

@@ -13,12 +13,12 @@ from typing import Any
 from convista.data import open_source, read_policy
 from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
 from convista.files import make_folder, storage_error
-from convista.models import spec
 from convista.records import Recipe
 from convista.tasks.axes import Axes, combinations, label
 from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Comparison, compare_runs
 from convista.tasks.ledger import LEDGER, Ledger, folders
+from convista.tasks.network import network_of
 from convista.tasks.run import Run
 from convista.training import Console, World, check_tensorboard
 
@@ -129,12 +129,12 @@ def _check(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
     seen = set()
     for run in runs:
         recipe = Recipe.of(**{**words, **run})
-        asked = (recipe.model, recipe.image, recipe.channels, recipe.augment)
+        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment)
         if asked in seen:
             continue
         seen.add(asked)
         try:
-            spec(recipe.model, None, recipe.channels, recipe.image)
+            network_of(recipe, None, recipe.channels, recipe.image)
             read_policy(recipe.augment)
         except UnknownNameError:
             raise
