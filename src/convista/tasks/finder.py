@@ -10,8 +10,8 @@ import torch
 from convista.data import open_source
 from convista.devices import pick_device
 from convista.records import Recipe
-from convista.tasks.classify import _decide, _prepare_once, _seen
 from convista.tasks.network import network_of, trained_table
+from convista.tasks.preparing import decide, prepare_once, seen_as
 from convista.tasks.start import check_start, write_start
 from convista.training import Console, Finder, Sweep, Where, World
 
@@ -28,11 +28,11 @@ def find_rate(
     network_of(recipe)
     place, source = pick_device(device), open_source(data)
     with TemporaryDirectory() as folder:
-        recipe, table, stored = _decide(recipe, source, place)
-        prepared = _prepare_once(source, Path(folder), table, stored, recipe, console, world)
+        recipe, table, stored = decide(recipe, source, place)
+        prepared = prepare_once(source, Path(folder), table, stored, recipe, console, world)
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
-        view, recipe = _seen(recipe, table, stored, prepared)
+        view, recipe = seen_as(recipe, table, stored, prepared)
         recipe = recipe.with_(ema=0.0)
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(recipe.seed)

@@ -20,7 +20,7 @@ def check_start(table: Spec, recipe: Recipe) -> None:
 
 
 def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, device: torch.device) -> None:
-    """The recipe's initial weights, times its `init_scale`; LSUV looks at the first global batch, all processes alike."""
+    """The recipe's initial weights, times its `init_scale`; LSUV looks at the first global batch, the same for all."""
 
     def first_batch() -> Tensor:
         net.to(device)

@@ -9,11 +9,12 @@ from convista.training.health import Diagnosis, Finding, LayerHealth
 from convista.training.initial import initialise, lsuv
 from convista.training.judge import logits_of
 from convista.training.lamb import Lamb
-from convista.training.loop import Console, Progress, State, Training, Where
+from convista.training.loop import Training
 from convista.training.metrics import calibration_error, figures, score, softmax
 from convista.training.muon import Muon, orthogonal
 from convista.training.optim import OPTIMIZERS, default_lr, make_optimizer, with_defaults
 from convista.training.schedules import SCHEDULES, drops, rate
+from convista.training.state import Console, Progress, State, Where
 from convista.training.undo import Undo
 
 __all__ = [

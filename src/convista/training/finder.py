@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from convista.data import global_batches
 from convista.errors import InputError, InterruptedRunError
-from convista.training.loop import Progress, Training
+from convista.training.loop import Training
+from convista.training.state import Progress
 
 __all__ = ["Finder", "Sweep", "smoothed", "sweep_of"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,71 +32,19 @@ from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
-from convista.training.board import Watch
-from convista.training.distributed import World, share_statistics
+from convista.training.distributed import share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
 from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
+from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
 from convista.training.undo import Undo
 
-__all__ = ["Console", "Progress", "State", "Training", "Where"]
+__all__ = ["Training"]
 
 STRIKES = 3  # losses that are not a number before the run is given up
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run."""
-
-    epoch: int
-    epochs: int
-    done: int
-    total: int
-    loss: float
-    pictures_per_second: float
-
-
-@dataclass(frozen=True)
-class Console:
-    """Where a long job speaks, and where it asks whether to stop. `command` is how it was started."""
-
-    say: Callable[[str], None] = lambda text: None
-    show: Callable[[Progress], None] = lambda progress: None
-    reading: Callable[[str, int, int], None] = lambda what, done, total: None
-    stopped: Callable[[], bool] = lambda: False
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a network is trained: its run folder, the device, the processes; how often it is saved, who looks on."""
-
-    folder: Path
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    world: World = field(default_factory=World)
-    checkpoint_seconds: float = 30.0
-    watch: Watch = lambda history: None
-
-
-@dataclass
-class State:
-    """How far a run is; together with the weights and the optimiser's memory it is the checkpoint."""
-
-    epoch: int = 0
-    batch: int = 0  # the next global batch of the epoch
-    lr_scale: float = 1.0
-    strikes: int = 0
-    parts: int = 1  # in which a batch passes
-    loss_sum: float = 0.0
-    hits: float = 0.0
-    seen: int = 0
-    seconds: float = 0.0  # spent in the epoch
-    best: tuple[float, float] = (-1.0, -math.inf)  # validation top-1, minus its loss
-    best_epoch: int = 0
-    history: list[Epoch] = field(default_factory=list)
 
 
 @dataclass
@@ -290,7 +236,7 @@ class Training:
         self._keep_if_best(row)
         self.save()
         self.where.watch(state.history)
-        self._tell(_line(row, self.recipe.epochs))
+        self._tell(epoch_line(row, self.recipe.epochs))
 
     @property
     def kept(self) -> nn.Module:
@@ -335,7 +281,7 @@ class Training:
             "average": None if self.average is None else self.average.net.state_dict(),
         }
         torch.save(content, buffer)
-        write_atomically(self.where.folder / "metrics.csv", _csv(self.state.history))
+        write_atomically(self.where.folder / "metrics.csv", epochs_csv(self.state.history))
         write_atomically(self.where.folder / "last.ckpt", buffer.getvalue())
         self._last_save = time.monotonic()
         self._save_seconds = self._last_save - start
@@ -391,16 +337,3 @@ class Training:
     def _tell(self, text: str) -> None:
         if self.world.first:
             self.console.say(text)
-
-
-def _line(row: Epoch, epochs: int) -> str:
-    return (
-        f"epoch {row.epoch:>3}/{epochs}  train loss {row.train_loss:.4f} top-1 {row.train_top1:.3f}  "
-        f"val loss {row.val_loss:.4f} top-1 {row.val_top1:.3f}  {row.pictures_per_second:,.0f} images/s"
-    )
-
-
-def _csv(history: list[Epoch]) -> str:
-    names = list(Epoch.__dataclass_fields__)
-    rows = [",".join(repr(value) for value in asdict(row).values()) for row in history]
-    return "\n".join([",".join(names), *rows]) + "\n"
