@@ -6,6 +6,7 @@ from convista.blocks.cells import Cell, Cells
 from convista.blocks.historic import RadialBasis, SparseConv, SparseConv2d, Subsample
 from convista.blocks.init import (
     INITIALISERS,
+    dirac,
     he,
     lecun,
     orthonormal,
@@ -74,6 +75,7 @@ __all__ = [
     "activation",
     "block_from_json",
     "capture",
+    "dirac",
     "he",
     "layers",
     "lecun",

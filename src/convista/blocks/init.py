@@ -14,7 +14,18 @@ from convista.blocks.residual import ResidualSum, SubsampleAndPad
 from convista.errors import InputError
 from convista.registry import Registry
 
-__all__ = ["INITIALISERS", "he", "lecun", "orthonormal", "scale_weights", "weighted", "xavier", "zero_last", "zeros"]
+__all__ = [
+    "INITIALISERS",
+    "dirac",
+    "he",
+    "lecun",
+    "orthonormal",
+    "scale_weights",
+    "weighted",
+    "xavier",
+    "zero_last",
+    "zeros",
+]
 
 Weighted = _ConvNd | nn.Linear | SparseConv2d
 
@@ -72,6 +83,19 @@ def zeros(net: nn.Module) -> None:
     for module in weighted(net):
         nn.init.zeros_(module.weight)
         _without_bias(module)
+
+
+def dirac(net: nn.Module) -> None:
+    """Kernels larger than 1x1 pass their input on, channel by channel; further output channels and other layers as He.
+
+    Networks without shortcuts then start as the identity (Zagoruyko and Komodakis 2017; Jordan 2024).
+    """
+    he(net)
+    for module in weighted(net):
+        if isinstance(module, nn.Conv2d) and module.weight[0, 0].numel() > 1:
+            own = module.weight.shape[1]
+            for group in module.weight.data.chunk(module.groups):
+                nn.init.dirac_(group[:own])
 
 
 def orthonormal(net: nn.Module) -> None:
@@ -136,4 +160,6 @@ def scale_weights(net: nn.Module, factor: float) -> None:
             module.weight.data.mul_(factor)
 
 
-INITIALISERS = Registry("initialisation", he=he, lecun=lecun, orthonormal=orthonormal, xavier=xavier, zeros=zeros)
+INITIALISERS = Registry(
+    "initialisation", dirac=dirac, he=he, lecun=lecun, orthonormal=orthonormal, xavier=xavier, zeros=zeros
+)

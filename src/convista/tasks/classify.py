@@ -33,6 +33,7 @@ from convista.training import (
     Where,
     World,
     check_tensorboard,
+    freeze_whitened,
     logits_of,
     score,
     watching,
@@ -115,11 +116,15 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         net = world.once(lambda: run.spec)()
         if world.once(lambda: not (run.path / "last.ckpt").exists()):
             write_start(net, run.recipe, splits["train"], run.view, device)
+        freeze_whitened(net, run.recipe)
         training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
         history = training.run()
         best = world.once(lambda: Run.load(run.path).net).to(device)
-        judged = {split: logits_of(best, splits[split], run.view, device, world) for split in ("val", "test")}
+        judged = {
+            split: logits_of(best, splits[split], run.view, device, world, None, run.recipe.views)
+            for split in ("val", "test")
+        }
     if not world.first:
         return run
     prior = np.array(run.info["prior"])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from convista.blocks import Spec, scale_weights, zero_last
 from convista.data import Normalise, Pictures, eval_view, global_batches
 from convista.records import Recipe, View
-from convista.training import initialise
+from convista.training import first_convolution, initialise
 
 __all__ = ["check_start", "write_start"]
 
@@ -17,6 +17,8 @@ def check_start(table: Spec, recipe: Recipe) -> None:
     """Raises `InputError` where the network cannot start as the recipe says, before anything is written."""
     if recipe.zero_last:
         zero_last(table.layers[-1].module)  # which has shapes only
+    if recipe.whiten:
+        first_convolution(table.layers[-1].module)
 
 
 def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, device: torch.device) -> None:

@@ -6,8 +6,8 @@ from convista.training.diagnose import diagnose
 from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
 from convista.training.finder import Finder, Sweep
 from convista.training.health import Diagnosis, Finding, LayerHealth
-from convista.training.initial import initialise, lsuv
-from convista.training.judge import logits_of
+from convista.training.initial import first_convolution, freeze_whitened, initialise, lsuv, whiten
+from convista.training.judge import logits_of, look
 from convista.training.lamb import Lamb
 from convista.training.loop import Training
 from convista.training.metrics import calibration_error, figures, score, softmax
@@ -42,9 +42,12 @@ __all__ = [
     "diagnose",
     "drops",
     "figures",
+    "first_convolution",
+    "freeze_whitened",
     "initialise",
     "joined",
     "logits_of",
+    "look",
     "lsuv",
     "make_optimizer",
     "orthogonal",
@@ -53,5 +56,6 @@ __all__ = [
     "share_statistics",
     "softmax",
     "watching",
+    "whiten",
     "with_defaults",
 ]

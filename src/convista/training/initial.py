@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import unfold
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convista.blocks import INITIALISERS, orthonormal, weighted, zero_last
+from convista.errors import InputError
 from convista.records import Recipe
 
-__all__ = ["as_in_a_first_step", "initialise", "lsuv", "wide"]
+__all__ = ["as_in_a_first_step", "first_convolution", "freeze_whitened", "initialise", "lsuv", "whiten", "wide"]
 
 MOST = 256  # pictures that LSUV looks at
 
@@ -21,8 +23,8 @@ MOST = 256  # pictures that LSUV looks at
 def initialise(net: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor]) -> None:
     """Writes the recipe's initial weights into `net`; leaves the network's own where the recipe names none.
 
-    `pictures` gives the first batch, normalised, on the network's device; only LSUV asks for it. The same weights
-    come out on every process, as torch's generator and the pictures are the same. Raises `InputError` for `zero_last`
+    `pictures` gives the first batch, normalised, on the network's device; only LSUV and whitening ask for it. The same
+    weights come out on every process, as torch's generator and the pictures are the same. Raises `InputError` for `zero_last`
     where there is no residual branch.
     """
     if recipe.init == "lsuv":
@@ -31,6 +33,8 @@ def initialise(net: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor]) -
         INITIALISERS[recipe.init](net)
     if recipe.zero_last:
         zero_last(net)
+    if recipe.whiten:
+        whiten(net, pictures())
 
 
 def lsuv(net: nn.Module, batch: Tensor, tolerance: float = 0.02, tries: int = 10) -> dict[str, float]:
@@ -111,3 +115,37 @@ def as_in_a_first_step(net: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for name, buffer in net.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+PATCHES = 100_000  # about so many are looked at
+EPSILON = 5e-4  # added to the variance of a direction: what hardly varies is not blown up
+
+
+def first_convolution(net: nn.Module) -> nn.Conv2d:
+    """The network's first convolution, which sees colours. Raises `InputError` where it cannot whiten."""
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.groups != 1 or first.out_channels < 2:
+        raise InputError("whiten needs a network whose first layer is an ordinary convolution. Leave --whiten out.")
+    return first
+
+
+@torch.no_grad()
+def whiten(net: nn.Module, batch: Tensor) -> None:
+    """The first convolution's kernels become the directions in which patches of `batch` (N, C, H, W) vary most.
+
+    Each is scaled to a variance of 1, and comes once as it is and once negated, for the rectifier behind (Page 2019;
+    Jordan 2024). Where the layer has more kernels than that, the others keep their weights.
+    """
+    layer = first_convolution(net)
+    steps = max(1, round(math.sqrt(batch[:, 0].numel() / PATCHES)))
+    patches = unfold(batch.double().cpu(), layer.kernel_size, stride=steps).transpose(1, 2).flatten(0, 1)
+    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    scaled = (vectors / (values + EPSILON).sqrt()).T.flip(0)[: layer.out_channels // 2]
+    kernels = torch.cat([scaled, -scaled]).view(-1, *layer.weight.shape[1:])
+    layer.weight[: len(kernels)] = kernels.to(layer.weight)
+
+
+def freeze_whitened(net: nn.Module, recipe: Recipe) -> None:
+    """What whitens is not learned; its bias is."""
+    if recipe.whiten:
+        first_convolution(net).weight.requires_grad_(False)

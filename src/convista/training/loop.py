@@ -216,7 +216,7 @@ class Training:
         state, start = self.state, time.monotonic()
         if self.recipe.recalibrate:
             recalibrate(self.kept, self.train, self.view, self.device, self.world, self.arithmetic)
-        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic)
+        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
         found = figures(softmax(logits), self.val.targets)
         row = Epoch(
             epoch=state.epoch + 1,
