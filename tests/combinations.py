@@ -42,7 +42,7 @@ WORDS = {
     "zero_last": (False, True),
     "whiten": (False, True),
     "init_scale": (1.0, 0.5),
-    "precision": ("fp32", "bf16", "fp16"),
+    "precision": ("fp32", "bf16"),
 }
 
 

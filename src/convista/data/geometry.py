@@ -98,13 +98,11 @@ def grid(matrices: Tensor, side: int) -> Tensor:
     """(n, 3, 3) matrices -> (n, side, side, 2): the source places (x, y) of every pixel of the result."""
     middles = torch.arange(side, dtype=matrices.dtype, device=matrices.device) + 0.5
     across, down = middles.view(1, 1, side), middles.view(1, side, 1)
-    parts = [m[:, :, None, None] for m in matrices.unbind(1)]
-    places = torch.complex(parts[0][:, 0], parts[1][:, 0]) * across  # x and y as one number: half the passes
-    places = places + (
-        torch.complex(parts[0][:, 1], parts[1][:, 1]) * down + torch.complex(parts[0][:, 2], parts[1][:, 2])
-    )
+    both = torch.complex(matrices[:, 0], matrices[:, 1])[:, :, None, None]  # x and y as one number: half the passes
+    places = both[:, 0] * across + (both[:, 1] * down + both[:, 2])
     if bool((matrices[:, 2, :2] != 0).any()):
-        places = places / (across * parts[2][:, 0] + (down * parts[2][:, 1] + parts[2][:, 2]))
+        w = matrices[:, 2, :, None, None]
+        places = places / (w[:, 0] * across + (w[:, 1] * down + w[:, 2]))
     return torch.view_as_real(places)
 
 

@@ -24,8 +24,8 @@ def initialise(net: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor]) -
     """Writes the recipe's initial weights into `net`; leaves the network's own where the recipe names none.
 
     `pictures` gives the first batch, normalised, on the network's device; only LSUV and whitening ask for it. The same
-    weights come out on every process, as torch's generator and the pictures are the same. Raises `InputError` for `zero_last`
-    where there is no residual branch.
+    weights come out on every process, as torch's generator and the pictures are the same. Raises `InputError` for
+    `zero_last` where there is no residual branch.
     """
     if recipe.init == "lsuv":
         lsuv(net, pictures()[:MOST])
