@@ -36,10 +36,11 @@ def photographs(count: int, side: int) -> list[NDArray[np.uint8]]:
 
 def cases(side: int) -> dict[str, tuple[v2.Transform | None, str | None]]:
     """Our words, torchvision's transform, and the name of kornia's with its arguments in `kornias`."""
+    window = v2.Compose([v2.RandomResizedCrop(side, (0.35, 1)), v2.RandomHorizontalFlip()])
     return {
         "crop": (v2.RandomCrop(side), "crop"),
         "flip": (v2.RandomHorizontalFlip(0.5), "flip"),
-        "resized=0.35,flip": (v2.Compose([v2.RandomResizedCrop(side, (0.35, 1)), v2.RandomHorizontalFlip()]), "resized"),
+        "resized=0.35,flip": (window, "resized"),
         "rotate=30": (v2.RandomRotation(30, BILINEAR), "rotate"),
         "shear=15": (v2.RandomAffine(0, shear=(-15, 15, -15, 15), interpolation=BILINEAR), "shear"),
         "translate=0.2": (v2.RandomAffine(0, (0.2, 0.2), interpolation=BILINEAR), "translate"),
@@ -64,7 +65,7 @@ def cases(side: int) -> dict[str, tuple[v2.Transform | None, str | None]]:
         "rand=9": (v2.RandAugment(2, 9, interpolation=BILINEAR), "rand"),
         "trivial": (v2.TrivialAugmentWide(interpolation=BILINEAR), "trivial"),
         "resized=0.35,flip,brightness=0.4,contrast=0.4,saturation=0.4": (
-            v2.Compose([v2.RandomResizedCrop(side, (0.35, 1)), v2.RandomHorizontalFlip(), v2.ColorJitter(0.4, 0.4, 0.4)]),
+            v2.Compose([window, v2.ColorJitter(0.4, 0.4, 0.4)]),
             None,
         ),
     }  # fmt: skip
