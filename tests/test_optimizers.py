@@ -164,7 +164,10 @@ def digits():
 
 
 def training(digits, folder: Path, **words: object) -> Training:
-    recipe = Recipe.of(**{"model": "resnet20", "epochs": 1, "batch": 128, "precision": "fp32", "warmup": 0.2} | words)
+    recipe = Recipe.of(
+        **{"model": "resnet20", "epochs": 1, "batch": 128, "precision": "fp32", "warmup": 0.2, "augment": "none"}
+        | words
+    )
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     net = convista.create("resnet20", classes=10, channels=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from convista.data import (
 from convista.devices import pick_device
 from convista.errors import InputError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
-from convista.records import Recipe
+from convista.records import Epoch, Recipe
 from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
 from convista.tasks.mistakes import mistakes
 from convista.tasks.network import network_of, trained_table
@@ -35,12 +36,15 @@ from convista.training import (
     check_tensorboard,
     freeze_whitened,
     logits_of,
+    measured_peak,
     score,
     watching,
 )
 from convista.training.board import Watch
 
 __all__ = ["Place", "resume_classifier", "train_classifier"]
+
+WORTH_MEASURING = 60  # seconds of training
 
 
 @dataclass(frozen=True)
@@ -130,14 +134,29 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     prior = np.array(run.info["prior"])
     scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
     write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
+    work = _work(run, history, device, world, console)
     return run.update(
         status="done",
+        work=work,
         epochs=len(history),
         best_epoch=training.state.best_epoch,
         seconds=round(sum(row.seconds for row in history), 2),
         val=asdict(scores["val"]),
         test=asdict(scores["test"]),
     )
+
+
+def _work(run: Run, history: list[Epoch], device: torch.device, world: World, console: Console) -> dict[str, float]:
+    """Multiply-accumulates a second in training, and a large product's here; empty where training was soon over."""
+    if device.type == "cpu" and sum(row.seconds for row in history) < WORTH_MEASURING:
+        return {}
+    used = 3 * run.cost.macs * statistics.median(row.pictures_per_second for row in history) / world.size
+    peak = measured_peak(device, run.recipe.precision)
+    console.say(
+        f"work: {used / 1e9:,.0f} billion multiply-accumulates/s, {used / peak:.0%} of what a large matrix product "
+        f"reaches here ({peak / 1e9:,.0f})."
+    )
+    return {"macs_per_second": round(used), "peak_macs_per_second": round(peak), "share_of_peak": round(used / peak, 4)}
 
 
 def _watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:

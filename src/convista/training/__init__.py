@@ -1,5 +1,6 @@
 """Training and judging one network."""
 
+from convista.training.arithmetic import Arithmetic
 from convista.training.average import Average
 from convista.training.board import check_tensorboard, watching
 from convista.training.diagnose import diagnose
@@ -12,7 +13,10 @@ from convista.training.lamb import Lamb
 from convista.training.loop import Training
 from convista.training.metrics import calibration_error, figures, score, softmax
 from convista.training.muon import Muon, orthogonal
+from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import OPTIMIZERS, default_lr, make_optimizer, with_defaults
+from convista.training.peak import measured_peak
+from convista.training.recalibrate import recalibrate
 from convista.training.schedules import SCHEDULES, drops, rate
 from convista.training.state import Console, Progress, State, Where
 from convista.training.undo import Undo
@@ -20,6 +24,7 @@ from convista.training.undo import Undo
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Arithmetic",
     "Average",
     "Console",
     "Diagnosis",
@@ -29,6 +34,7 @@ __all__ = [
     "Lamb",
     "LayerHealth",
     "Muon",
+    "Objective",
     "Progress",
     "State",
     "Sweep",
@@ -36,6 +42,7 @@ __all__ = [
     "Undo",
     "Where",
     "World",
+    "balancing_weights",
     "calibration_error",
     "check_tensorboard",
     "default_lr",
@@ -50,8 +57,10 @@ __all__ = [
     "look",
     "lsuv",
     "make_optimizer",
+    "measured_peak",
     "orthogonal",
     "rate",
+    "recalibrate",
     "score",
     "share_statistics",
     "softmax",
