@@ -3,18 +3,20 @@
     python benchmarks/train_peer.py ours|plain|timm|fastai DATA --network resnet18 [--best] [--own]
 
 It answers with one line of JSON: first what making network, loader and cache took, then for each epoch when each step
-ended (seconds from the epoch's start) and its loss. Of DATA it takes `train` where there is one, else the whole folder.
+ended (seconds from the epoch's start), its loss and its pictures, and the processor seconds of the epoch, those of
+workers included. Of DATA it takes `train` where there is one, else the whole folder.
 
 Without --best the arithmetic is each library's default: eager float32 in the default memory format, and its usual
 number of workers. With it: bfloat16 autocast, channels_last, two workers that stay alive. All take momentum 0.9 at a
-rate of 0.002 and plain cross-entropy, and look at random windows, half of them mirrored; with --own a peer instead takes
-the looks and the optimiser that are its default.
+rate of 0.002 and plain cross-entropy, and look at random windows, half of them mirrored; with --own a peer takes the
+looks and the optimiser that are its default instead.
 """
 
 import argparse
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -211,7 +213,15 @@ def answers(make: Callable[[], Callable[[], Steps]]) -> Iterator[dict[str, Any]]
     epoch = make()
     yield {"seconds": time.perf_counter() - start, "threads": torch.get_num_threads()}
     for _ in sys.stdin:
-        yield {"steps": epoch()}
+        before = processor_seconds()
+        yield {"steps": epoch(), "processor": processor_seconds() - before}
+
+
+def processor_seconds() -> float:
+    """What this process and its workers, living and dead, have used so far; on Linux."""
+    ticks, own = os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+    stats = [Path(f"/proc/{child.pid}/stat").read_text() for child in multiprocessing.active_children()]
+    return own + sum(int(ticked) for stat in stats for ticked in stat.rsplit(")", 1)[1].split()[11:13]) / ticks
 
 
 def main() -> None:

@@ -5,8 +5,10 @@
 FOLDER holds train/CLASS/picture and val/CLASS/picture; without one, JPEG photographs of 500 x 375 pixels are made.
 Every contestant is a process of its own (train_peer.py says how each is set up), all have the same number of threads,
 and they train their epochs in turn. Images a second are the median over the epochs behind the first, ratios the median
-of ratios within a turn. Three settings of each peer: its defaults; bfloat16, channels_last and two workers that stay
-("best"); and that with an allocator that keeps its memory ("best, kept"). Ours has no settings.
+of ratios within a turn; beside them, processor seconds a picture (workers included), which other work on the machine
+disturbs less (with OMP_NUM_THREADS=1: two threads burn time waiting for each other where others work). Three settings
+of each peer: its defaults; bfloat16, channels_last and two workers that stay ("best"); and that with an allocator that
+keeps its memory ("best, kept"). Ours has no settings.
 
 Then, on the first network, seconds until the mean loss of 16 steps in a row has come down to --loss, with the same
 optimiser and looks for all: from making the network and looking at the folder for the first time, without imports.
@@ -23,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Contestant:
     setting: str
     process: "subprocess.Popen[str]"
     setup: float = 0.0
+    work: list[float] = field(default_factory=list)  # processor seconds a picture, by epoch
 
     def answer(self) -> dict[str, Any]:
         """Raises `RuntimeError` when there is none."""
@@ -54,11 +57,13 @@ class Contestant:
         return found
 
     def epoch(self) -> list[tuple[float, float, int]]:
-        """When each step ended, its loss, its pictures."""
+        """When each step ended, its loss, its pictures. Notes the epoch's processor seconds a picture."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return [(end, loss, pictures) for end, loss, pictures in self.answer()["steps"]]
+        told = self.answer()
+        self.work.append(told["processor"] / sum(pictures for _, _, pictures in told["steps"]))
+        return [(end, loss, pictures) for end, loss, pictures in told["steps"]]
 
 
 def speed(steps: list[tuple[float, float, int]]) -> float:
@@ -94,19 +99,20 @@ def contestant(python: str, name: str, setting: str, own: bool, task: list[str])
             process.wait()
 
 
-def throughput(pythons: dict[str, str], task: list[str], epochs: int) -> None:
+def throughput(pythons: dict[str, str], task: list[str], epochs: int, quick: bool) -> None:
     """Prints a row for each contestant: images a second, ours over theirs, the first epoch."""
     with ExitStack() as stack:
         all_of_them = [
             stack.enter_context(contestant(pythons[name], name, setting, True, task))
-            for name, setting in settings(pythons, True)
+            for name, setting in settings(pythons, not quick)
         ]
         first = [speed(one.epoch()) for one in all_of_them]
         turns = [[speed(one.epoch()) for one in all_of_them] for _ in range(epochs)]
     for i, one in enumerate(all_of_them):
         ratios = [turn[0] / turn[i] for turn in turns]
+        work = statistics.median(a / b for a, b in zip(one.work[1:], all_of_them[0].work[1:], strict=True))
         print(f"| {one.name} | {one.setting} | {statistics.median(turn[i] for turn in turns):.1f} images/s | "
-              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
+              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | {work:.2f} | "
               f"{first[i]:.1f} images/s, {one.setup:.1f} s to set up |", flush=True)  # fmt: skip
 
 
@@ -171,18 +177,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--networks", default="resnet18,mobilenet_v2")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--pictures", type=int, default=48)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--loss", type=float, default=1.8, help="0 leaves this part out")
+    parser.add_argument("--quick", action="store_true", help="leave out the best settings without the allocator")
     parser.add_argument("--fastai-python", default=sys.executable)
     options = parser.parse_args()
     pythons, networks = installed(options), options.networks.split(",")
     with tempfile.TemporaryDirectory() as folder:
         some, whole = pictures_for(options, Path(folder))
         for network in networks:
-            print(f"\n{network}: who, how, speed, ours over it (least to most), first epoch", flush=True)
+            print(
+                f"\n{network}: who, how, speed, ours over it (least to most), its processor time over ours, first",
+                flush=True,
+            )
             task = ["--network", network, "--batch", str(options.batch)]
-            throughput(pythons, [str(some), *task], options.epochs)
+            throughput(pythons, [str(some), *task], options.epochs, options.quick)
         if options.loss:
             print(f"\n{networks[0]} to a loss of {options.loss}: who, how, seconds, over ours, steps", flush=True)
             task = ["--network", networks[0], "--batch", str(options.batch)]
