@@ -226,3 +226,29 @@ def test_texts_close_their_brackets() -> None:
     text = Chain(a=inner, b=inner).text()
     assert text.count("[") == text.count("]")
     assert text.endswith("x 2")
+
+
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_a_strided_depthwise_convolution_learns_in_bfloat16_what_it_learns_in_float32(padding: int | str) -> None:
+    torch.manual_seed(0)
+    net = Conv(IN, 3, 2, groups=IN, padding=padding, **BARE)(6)
+    x = torch.randn(2, 6, 9, 9)
+    found = []
+    for fast in (False, True):
+        net.zero_grad()
+        seen = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            y = net(seen)
+        y.float().square().sum().backward()
+        found.append((y, seen.grad, *(p.grad.clone() for p in net.parameters())))
+    assert found[1][0].dtype == torch.bfloat16
+    for exact, rounded in zip(*found, strict=True):
+        torch.testing.assert_close(rounded.float(), exact, rtol=2e-2, atol=2e-2)
+
+
+def test_in_float32_a_convolution_is_that_of_pytorch_to_the_last_bit() -> None:
+    ours = Conv(IN, 3, 2, groups=IN, padding=1, **BARE)(6)
+    (layer,) = (m for m in ours.modules() if isinstance(m, nn.Conv2d))
+    x = torch.randn(2, 6, 9, 9)
+    assert torch.equal(ours(x), F.conv2d(x, layer.weight, None, 2, 1, 1, 6))
+    assert str(layer).startswith("Conv2d(6, 6, ")

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from convista.blocks.base import DoesNotFitError, Side, Size
 
 __all__ = [
+    "Conv2d",
     "DilatedPool2d",
     "Padding",
     "SameAvgPool2d",
@@ -69,13 +70,36 @@ def pad_same(x: Tensor, kernel: Side, stride: Side, dilation: Side, value: float
     return F.pad(x, pads, value=value)
 
 
-class SameConv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d):
+    """A convolution that a processor also learns fast in bfloat16. (N, C, H, W) -> (N, C', H', W').
+
+    With a stride and one map per group, oneDNN's gradient in bfloat16 takes up to 30 times as long as in float32
+    (docs/results/speed.md), so that these few are computed in float32 where a gradient will be asked for.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        if not (self._slow and input.device.type == "cpu" and torch.is_grad_enabled() and _in_bfloat16()):
+            return super()._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
+        with torch.autocast("cpu", enabled=False):
+            exact: Tensor = super()._conv_forward(input.float(), weight.float(), None if bias is None else bias.float())
+        return exact.to(torch.bfloat16)
+
+    @property
+    def _slow(self) -> bool:
+        return 1 < self.groups == self.in_channels and max(self.stride) > 1
+
+
+def _in_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+
+
+class SameConv2d(Conv2d):
     """A convolution with TensorFlow's "same" padding. (N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
         x = pad_same(x, self.kernel_size, self.stride, self.dilation)  # type: ignore[arg-type]
-        return self._conv_forward(x, self.weight, self.bias)  # type: ignore[no-any-return]
+        return self._conv_forward(x, self.weight, self.bias)
 
 
 class SameMaxPool2d(nn.MaxPool2d):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convista.blocks.base import Block, In, Reach, Side, Size, Width, absolute
-from convista.blocks.windows import Padding, SameConv2d, both, paddings, window
+from convista.blocks.windows import Conv2d, Padding, SameConv2d, both, paddings, window
 from convista.errors import InputError
 from convista.registry import Registry
 
@@ -173,7 +173,7 @@ class Conv(Block):
         if self.padding == "same" and self.stride > 1:
             return SameConv2d(width, out, self.kernel, self.stride, 0, self.dilation, groups, bias)
         padding = paddings(self.padding, self.kernel, self.dilation)
-        return nn.Conv2d(width, out, self.kernel, self.stride, padding, self.dilation, groups, bias)
+        return Conv2d(width, out, self.kernel, self.stride, padding, self.dilation, groups, bias)
 
     def out(self, width: int) -> int:
         return absolute(self.width, width)
