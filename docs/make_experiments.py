@@ -64,7 +64,12 @@ def page() -> str:
     data = json.loads((RESULTS / "experiments.json").read_text(encoding="utf-8"))
     parts = [BY_HAND + "# The experiments of the course notes\n", *data["about"], "![All of them](experiments.svg)\n"]
     for experiment in _experiments(data):
-        parts += [f"## {experiment.name}\n", experiment.title + "\n", _table(experiment), f"Measured: {experiment.measured}\n"]
+        parts += [
+            f"## {experiment.name}\n",
+            experiment.title + "\n",
+            _table(experiment),
+            f"Measured: {experiment.measured}\n",
+        ]
         commits = ", ".join(experiment.commits)
         parts += [f"`convista train cifar10/ --recipe recipes/{experiment.name}.toml`. Commit {commits}.\n"]
     if waiting := [name for name in ORDER if f"Measured: {WAITING}" in (RECIPES / f"{name}.toml").read_text("utf-8")]:
