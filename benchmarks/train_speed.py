@@ -24,7 +24,7 @@ from torchvision import transforms
 import convista
 from convista.data import PixelCache, global_batches, open_source, prepare
 from convista.records import Recipe, View
-from convista.tasks.classify import fast_precision
+from convista.tasks.preparing import fast_precision
 from convista.training import Training, Where
 
 NETWORKS = ("resnet18", "mobilenet_v2")

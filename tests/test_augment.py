@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from convista.data import Augmentation, Mixing, Plan, flip_changes_class, plans, read_policy
+from convista.data import Ahead, Augmentation, Batch, Mixing, Plan, Resident, flip_changes_class, plans, read_policy
 from convista.data import geometry as g
 from convista.data.mixing import pairs
 from convista.data.policy import NAMED, WORDS
+from convista.data.resident import do
 from convista.data.values import Blur, Erase, Histogram, Linear, Noise, Sharpness, Table, hash_normal
 from convista.errors import InputError
 from convista.records import View
@@ -351,3 +352,65 @@ def test_the_cache_is_not_written_to(tmp_path: Path) -> None:
         for plan in drawn(text, count=3):
             plan.image(picture)
     assert np.array_equal(before, picture)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["light", "alternate", "resized=0.2,flip", "rotate=20,flip,shear=10", "perspective", "strong", "trivial", "rand"],
+)
+@pytest.mark.parametrize("channels", [3, 1])
+def test_pictures_on_a_device_equal_pictures_one_by_one(text: str, channels: int) -> None:
+    view = VIEW if channels == 3 else GREY_VIEW
+    pictures = np.stack([photo(56, channels, seed=i) // 2 + 50 for i in range(24)])
+    planned = plans(read_policy(text), view, 0, 1, np.arange(24))
+    together = do(torch.from_numpy(pictures), planned).permute(0, 2, 3, 1).numpy().astype(int)
+    apart = np.stack([plan.image(picture) for plan, picture in zip(planned, pictures, strict=True)])
+    steps = max(len(plan.steps) for plan in planned)  # one by one, values are rounded after each step
+    off = np.abs(together - apart)
+    assert off.max() <= 1 + 3 * steps or (off > 2).mean() < 0.005  # a table may jump where the last digit differs
+    if not steps:
+        assert off.max() <= 1
+
+
+def test_windows_on_a_device_are_the_same_bytes() -> None:
+    small = View(56, 56)  # windows that reach beyond
+    pictures = np.stack([photo(56, seed=i) for i in range(20)])
+    planned = plans(read_policy("light"), small, 0, 1, np.arange(20))
+    together = do(torch.from_numpy(pictures), planned).permute(0, 2, 3, 1).numpy()
+    assert all(np.array_equal(a, p.image(b)) for a, p, b in zip(together, planned, pictures, strict=True))
+
+
+class Cached(Few):
+    rows = np.arange(20)
+    shape = (56, 56, 3)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.stored[index]
+
+
+def test_pictures_are_kept_on_a_device_only_where_there_is_room() -> None:
+    few, device = Cached(20), torch.device("cpu")
+    assert Resident.of(few, device, room=1000) is None
+    resident = Resident.of(few, device, room=10**9)
+    for mixing in (Mixing(), Mixing(0.2, 1)):
+        usual = Augmentation(read_policy("light"), VIEW, 3, mixing)(few, np.arange(20), 1)
+        there = Augmentation(read_policy("light"), VIEW, 3, mixing, resident)(few, np.arange(20), 1)
+        assert torch.equal(usual.pictures, there.pictures)
+    few.rows = np.full(20, -1)
+    assert Resident.of(few, device, room=10**9) is None
+
+
+def test_a_batch_begun_ahead_is_the_batch_asked_for() -> None:
+    few, augment = Few(20), Augmentation(read_policy("strong"), VIEW)
+    made = []
+
+    def make(indices: NDArray[np.int64], epoch: int) -> Batch:
+        made.append(indices.tolist())
+        return augment(few, indices, epoch)
+
+    ahead = Ahead(make, torch.device("cpu"), threaded=True)
+    ahead.begin(np.arange(4), 1)
+    assert torch.equal(ahead(np.arange(4), 1).pictures, augment(few, np.arange(4), 1).pictures)
+    ahead.begin(np.arange(4), 1)
+    assert torch.equal(ahead(np.arange(5), 1).pictures, augment(few, np.arange(5), 1).pictures)
+    assert sorted(made) == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]

@@ -164,7 +164,10 @@ def digits():
 
 
 def training(digits, folder: Path, **words: object) -> Training:
-    recipe = Recipe.of(**{"model": "resnet20", "epochs": 1, "batch": 128, "precision": "fp32", "warmup": 0.2} | words)
+    recipe = Recipe.of(
+        **{"model": "resnet20", "epochs": 1, "batch": 128, "precision": "fp32", "warmup": 0.2, "augment": "none"}
+        | words
+    )
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     net = convista.create("resnet20", classes=10, channels=1)
@@ -247,7 +250,7 @@ def test_parts_add_up_to_the_batch(digits, tmp_path: Path) -> None:
         job = training(digits, tmp_path / f"run{parts}", accumulate=parts, label_smoothing=0.0)
         job.net.eval()
         job.net.train = lambda mode=True: job.net  # type: ignore[method-assign]
-        loss, hits = job._gradients(job.net, torch.arange(100).numpy(), 100)
+        loss, hits = job._gradients(job.net, torch.arange(100).numpy())
         return [torch.tensor([loss, hits]), *(p.grad for p in job.net.parameters() if p.grad is not None)]
 
     for a, b in zip(gradients(1), gradients(7), strict=True):
@@ -259,10 +262,10 @@ def test_out_of_memory_splits_the_batch_once_and_goes_on(digits, tmp_path: Path)
     job.console = Console(say=said.append)
     honest = job._backward
 
-    def small(net: nn.Module, indices: object, count: int) -> tuple[float, float]:
+    def small(net: nn.Module, indices: object, count: int, following: object = None) -> tuple[float, float]:
         if len(indices) > 100:  # type: ignore[arg-type]
             raise torch.OutOfMemoryError("no more")
-        return honest(net, indices, count)  # type: ignore[arg-type]
+        return honest(net, indices, count, None)  # type: ignore[arg-type]
 
     job._backward = small  # type: ignore[method-assign]
     history = job.run()

@@ -63,7 +63,7 @@ def test_the_tour_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pyte
 def test_the_commands_that_are_not_run_have_real_options() -> None:
     told = "".join(
         subprocess.run([sys.executable, "-m", "convista", verb, "--help"], capture_output=True, text=True).stdout
-        for verb in ("train", "models", "cost", "pick", "scale", "schedule")
+        for verb in ("train", "models", "cost", "pick", "scale", "schedule", "augment", "doctor", "lr-find", "compare")
     )
     for option in set(re.findall(r"(?<= )--[a-z-]+", README)) - {"--nproc-per-node", "--help"}:
         assert option in told, option

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.records import Recipe
+    from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import compare, eval, predict, report, sweep, train  # noqa: A004
+    from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
     "Comparison",
@@ -42,17 +43,21 @@ __all__ = [
     "Recipe",
     "Run",
     "Spec",
+    "augment",
     "beside",
     "compare",
     "cost",
     "create",
+    "doctor",
     "eval",
     "find",
     "largest_batch",
+    "lr_find",
     "measure",
     "memory",
     "pick",
     "predict",
+    "ray_train",
     "report",
     "scale",
     "spec",
@@ -70,8 +75,9 @@ HOMES = {
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "records": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
+    "spread": ["ray_train"],
     "training": ["Console"],
-    "verbs": ["compare", "eval", "predict", "report", "sweep", "train"],
+    "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"],
 }
 
 

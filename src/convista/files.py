@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from convista.errors import StorageError
 
-__all__ = ["make_folder", "shown", "storage_error", "sweep", "write_atomically"]
+__all__ = [
+    "make_folder",
+    "shown",
+    "storage_error",
+    "sweep",
+    "without_login",
+    "without_secrets",
+    "write_atomically",
+]
 
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -71,3 +80,21 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     """The operating system's error in our words."""
     why = WHY.get(error.errno or 0, (error.strerror or str(error)).lower())
     return StorageError(f"{path} cannot be written: {why}. Make room there, or choose another place.")
+
+
+def without_login(text: str) -> str:
+    """A web address without the user and the password in it.
+
+    >>> without_login("https://ann:secret@host/a.tar")
+    'https://host/a.tar'
+    """
+    return re.sub(r"(?<=://)[^/\s'\"]+@", "", text)
+
+
+def without_secrets(text: str) -> str:
+    """The same, and what stands behind a question mark is hidden, too: signed addresses hold their key there.
+
+    >>> without_secrets("https://ann:secret@host/a.tar?key=123")
+    'https://host/a.tar?…'
+    """
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]+", r"\1…", without_login(text))

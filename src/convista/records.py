@@ -76,6 +76,7 @@ class Preprocessing:
 
 
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
+INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
 
 
@@ -100,6 +101,9 @@ class Recipe:
         None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1
     )
     channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
+    init: str | None = _word(None, "Initial weights; the network's own if not given.", choices=INIT_NAMES)
+    zero_last: bool = _word(False, "Every residual branch starts at zero, its block as the shortcut.")
+    whiten: bool = _word(False, "The first convolution whitens patches of the training pictures, and stays as it is.")
     what_if: str = _word("", "Change the network's table first, such as conv=separable,act=tanh.")
     limit: int | None = _word(
         None, "Train on so many pictures only, of each class equally many, the same for every seed.", 2
@@ -127,6 +131,7 @@ class Recipe:
     flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
     mixup: float = _word(0.0, "Blend each picture with another: alpha of the Beta distribution, such as 0.2.", 0)
     cutmix: float = _word(0.0, "Put a part of another picture into each: alpha, such as 1.", 0)
+    views: int = _word(1, "Views of a picture that are averaged in judging it: 1, 2 (mirrored), 6 (moved, too).", 1)
     patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
     recalibrate: bool = _word(False, "Measure the statistics of normalisation anew before each judgement.")
     precision: str = _word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16", "fp16"))
@@ -147,6 +152,8 @@ class Recipe:
         for word in ("label_smoothing", "ema"):
             if getattr(recipe, word) >= 1:
                 raise InputError(f"{word}={getattr(recipe, word)} was given; it must be below 1.")
+        if recipe.views not in (1, 2, 6):
+            raise InputError(f"views={recipe.views} was given; expected 1, 2 (mirrored too) or 6 (moved, too).")
         if recipe.accumulate > recipe.batch // 2:
             raise InputError(
                 f"accumulate={recipe.accumulate} was given; a batch of {recipe.batch} has at most {recipe.batch // 2} "

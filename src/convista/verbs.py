@@ -8,18 +8,29 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from convista.errors import InputError
+from convista.errors import InputError, UnknownNameError
 from convista.files import write_atomically
 from convista.records import Predictions, Recipe, Score
-from convista.reports import Material, comparison_csv, comparison_page, render
+from convista.reports import (
+    Material,
+    comparison_csv,
+    comparison_page,
+    health_drawing,
+    health_page,
+    loss_over_rate,
+    render,
+)
 from convista.see import first_filters
 from convista.tasks import (
     Axes,
     Comparison,
+    Patient,
     Place,
     Run,
     axis,
     compare_runs,
+    examine,
+    find_rate,
     is_sweep,
     parse_axes,
     read_recipe,
@@ -28,13 +39,15 @@ from convista.tasks import (
     train_classifier,
     train_sweep,
 )
+from convista.tasks.contact import Looks, Sheet, contact_sheet
 from convista.tasks.run import Picture
-from convista.training import Console, joined
+from convista.training import Console, Diagnosis, Sweep, joined
 
-__all__ = ["compare", "eval", "predict", "report", "sweep", "train"]
+__all__ = ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"]
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
+VISIT = {"init", "zero_last", "image", "channels", "batch", "seed"}  # words of a recipe that the doctor asks about
 
 
 def train(
@@ -48,7 +61,8 @@ def train(
 ) -> Run:
     """Trains a network on a folder of pictures, judges it and writes a run folder with a report.
 
-    `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, or "digits".
+    `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, WebDataset
+    shards (`train-{000..003}.tar`, also behind http://), or "digits".
     `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
@@ -72,6 +86,24 @@ def train(
         if world.first:
             report(run)
     return run
+
+
+def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png", **words: Any) -> Sheet:
+    """Draws a contact sheet of what a network will see of pictures, and returns where it is and what the policy was.
+
+    `augment` is `none`, `light`, `strong`, `trivial`, `rand` or words such as `light,rotate=15,hue=0.1@0.5`; `words`
+    are those of `Looks`: `mixup`, `cutmix`, `crop`, `flip`, `image`, `channels`, `pictures`, `epochs`, `seed`. The same
+    seed shows what training will see. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> sheet = convista.augment("digits", "rotate=20", out=tmp / "sheet.png", channels=1)
+    >>> sheet.policy, sheet.path.exists()
+    ('rotate=20', True)
+    """
+    for name in words:
+        if name not in Looks.__dataclass_fields__:
+            raise UnknownNameError("option", name, Looks.__dataclass_fields__)
+    return contact_sheet(data, Looks(augment=augment, **words), Path(out))
 
 
 def sweep(
@@ -145,6 +177,81 @@ def report(run: Run | Folder) -> Path:
     return run.path / "report.html"
 
 
+def doctor(
+    model: Patient,
+    data: Any = None,
+    *,
+    raw: bool = False,
+    device: str = "auto",
+    out: Folder | None = None,
+    **words: Any,
+) -> Diagnosis:
+    """Looks at a network before its first step, or at a run as it is in use, and says in words what is wrong.
+
+    `model` is a name (`resnet18`, `timm:NAME`, `package.module:function`), a run folder, a `Spec` or any module, which
+    is not changed. `data` is what `train` takes, or a batch of your own, (pictures (N, C, H, W), classes (N,)); noise
+    where None. `words` are `init`, `zero_last`, `image`, `channels`, `batch` (32) and `seed`. `raw` does not normalise
+    the pictures. `out` is a page (.html) or a drawing (.svg) to write.
+
+    >>> import convista
+    >>> found = convista.doctor("lenet5", "digits", init="zeros")
+    >>> found.findings[0].code, found.findings[0].layer
+    ('zero-weights', 'c1.conv')
+    """
+    draw = {".html": health_page, ".svg": health_drawing}
+    if out is not None and Path(out).suffix.lower() not in draw:
+        raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .html or .svg.")
+    for word in words.keys() - VISIT:
+        raise UnknownNameError("option", word, VISIT | {"raw", "device", "out"})
+    if data is not None and not isinstance(data, tuple):
+        _check_folder(data)
+    found = examine(model, data, Recipe.of(**{"batch": 32} | words), raw, device)
+    if out is not None:
+        write_atomically(Path(out), draw[Path(out).suffix.lower()](found))
+    return found
+
+
+def lr_find(
+    data: Folder,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 100,
+    out: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> Sweep:
+    """Raises the learning rate from `lowest` to `highest` over `steps` steps and suggests one (Smith 2015).
+
+    `words` are those of `train` but for `lr`: the sweep has the run's own network, pictures, optimiser and precision.
+    It leaves no run folder. `out` is a drawing (.svg) to write.
+
+    >>> import convista
+    >>> found = convista.lr_find("digits", model="lenet5")
+    >>> 1e-4 < found.lr < 0.1
+    True
+    """
+    _check_folder(data)
+    if "lr" in words:
+        raise InputError(f"lr={words['lr']} was given, but lr_find looks for it: leave it out.")
+    if out is not None and Path(out).suffix.lower() != ".svg":
+        raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .svg.")
+    device = words.pop("device", "auto")
+    recipe = Recipe.of(**words)
+    with joined() as world:
+        found = find_rate(os.fspath(data), recipe, (lowest, highest, steps), device, console or Console(), world)
+        if out is not None and world.first:
+            write_atomically(Path(out), loss_over_rate(found))
+    return found
+
+
+def _check_folder(data: Any) -> None:
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(
+            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
+        )
+
+
 def _place(
     data: object, out: Folder | None, resume: Folder | None, recipe: Folder | None, words: dict[str, Any]
 ) -> Place:
@@ -154,10 +261,8 @@ def _place(
         raise InputError("Nothing to train on was given: name a folder with one folder per class, a .zip, or digits.")
     if data is not None and resume is not None:
         raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
-    if not isinstance(data, str | os.PathLike | None):
-        raise InputError(
-            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
-        )
+    if data is not None:
+        _check_folder(data)
     if place.checkpoint_seconds < 0:
         raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
     if resume is not None and (words or out is not None or recipe is not None or place.strict):

@@ -4,7 +4,18 @@ from convista.blocks.auxiliary import Auxiliary
 from convista.blocks.base import IN, Block, DoesNotFitError, In, block_from_json
 from convista.blocks.cells import Cell, Cells
 from convista.blocks.historic import RadialBasis, SparseConv, SparseConv2d, Subsample
-from convista.blocks.init import INITIALISERS, he, lecun, scale_weights
+from convista.blocks.init import (
+    INITIALISERS,
+    dirac,
+    he,
+    lecun,
+    orthonormal,
+    scale_weights,
+    weighted,
+    xavier,
+    zero_last,
+    zeros,
+)
 from convista.blocks.joins import Branches, Chain, Concat, Dense, stage
 from convista.blocks.names import LayerShape, capture, layers, shapes
 from convista.blocks.pools import Flatten, Head, Pool, PoolTo
@@ -64,10 +75,16 @@ __all__ = [
     "activation",
     "block_from_json",
     "capture",
+    "dirac",
     "he",
     "layers",
     "lecun",
+    "orthonormal",
     "scale_weights",
     "shapes",
     "stage",
+    "weighted",
+    "xavier",
+    "zero_last",
+    "zeros",
 ]

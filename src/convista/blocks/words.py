@@ -43,6 +43,7 @@ class ScaledTanh(nn.Module):
 
 ACTIVATIONS: Registry[type[nn.Module]] = Registry(
     "activation",
+    gelu=nn.GELU,
     relu=nn.ReLU,
     relu6=nn.ReLU6,
     scaled_tanh=ScaledTanh,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, runs, schedules
+from convista.cli import costs, doctors, looks, runs, schedules
 from convista.cli.options import options_of, recipe_options
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -56,7 +56,7 @@ def _root(
 def _train(
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="DATA", help="Folder with one folder per class, .zip of one, or digits."),
+        typer.Argument(metavar="DATA", help="Folder with one folder per class, .zip of one, .tar shards, or digits."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
@@ -132,7 +132,7 @@ def _eval(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Folder with one folder per class, .zip of one, or digits; the run's own test pictures if not given."
+            help="Folder with one folder per class, .zip of one, .tar shards, or digits; else its own test pictures."
         ),
     ] = None,
     device: Device = "auto",
@@ -192,8 +192,10 @@ def _models(
 
 
 costs.add_to(app)
+looks.add_to(app)
 schedules.add_to(app)
 runs.add_to(app)
+doctors.add_to(app)
 
 
 @app.command("report")

@@ -1,5 +1,6 @@
 """From files to batches: every file looked at once, decoded once, and never in two splits."""
 
+from convista.data.ahead import Ahead
 from convista.data.augment import Augmentation, Batch
 from convista.data.batches import (
     Normalise,
@@ -11,12 +12,15 @@ from convista.data.batches import (
     steps_in_epoch,
 )
 from convista.data.cache import PixelCache, user_cache
+from convista.data.chance import permutation
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
 from convista.data.mixing import Mixing
+from convista.data.opening import lasting_address, open_source
 from convista.data.pictures import (
     Pictures,
     Prepared,
+    complete,
     inspect,
     open_cache,
     pictures_of,
@@ -24,14 +28,17 @@ from convista.data.pictures import (
     quiet_pillow,
     reasons,
     stored_side,
+    usual_side,
 )
 from convista.data.plan import Plan, plans
 from convista.data.policy import WORDS, Policy, flip_changes_class, read_policy
-from convista.data.source import Source, UnreadableError, open_source
+from convista.data.resident import Resident
+from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
     "WORDS",
+    "Ahead",
     "Augmentation",
     "BadPictureError",
     "Batch",
@@ -45,10 +52,12 @@ __all__ = [
     "Plan",
     "Policy",
     "Prepared",
+    "Resident",
     "Source",
     "UnreadableError",
     "centre",
     "channel_statistics",
+    "complete",
     "decode",
     "drop_conflicts",
     "eval_batches",
@@ -56,9 +65,11 @@ __all__ = [
     "flip_changes_class",
     "global_batches",
     "inspect",
+    "lasting_address",
     "list_pictures",
     "open_cache",
     "open_source",
+    "permutation",
     "pictures_of",
     "plans",
     "prepare",
@@ -70,4 +81,5 @@ __all__ = [
     "stored_side",
     "upright",
     "user_cache",
+    "usual_side",
 ]

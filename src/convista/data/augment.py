@@ -11,10 +11,11 @@ from torch import Tensor
 
 from convista.data.chance import draws
 from convista.data.geometry import crop
-from convista.data.mixing import Mixing, pairs
+from convista.data.mixing import Mixing, join, pairs
 from convista.data.pictures import Pictures
 from convista.data.plan import FIRST, crop_place, plans
 from convista.data.policy import Policy
+from convista.data.resident import Resident
 from convista.records import View
 
 __all__ = ["Augmentation", "Batch"]
@@ -31,13 +32,28 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
-        return replace(self, **moved)
+        if device.type == "cuda":
+            return replace(self, **{k: _pinned(v).to(device, non_blocking=True) for k, v in self._tensors().items()})
+        return replace(self, **{name: value.to(device) for name, value in self._tensors().items()})
+
+    def hold(self, stream: torch.cuda.Stream) -> None:
+        """Keeps the memory until `stream`, another than it was made on, has done with it."""
+        for value in self._tensors().values():
+            value.record_stream(stream)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How training pictures are changed: the same for the same (seed, epoch, index), wherever and whenever.
+
+    With `resident` pictures all that happens on their device, in batches; without, one by one, on the processor.
 
     An index beyond the last picture means one that comes again in the epoch: picture `index % len(pictures)`, changed
     in another way.
@@ -47,21 +63,26 @@ class Augmentation:
     view: View
     seed: int = 0
     mixing: Mixing = field(default_factory=Mixing)
+    resident: Resident | None = None
 
     def __call__(self, pictures: Pictures, indices: NDArray[np.int64], epoch: int) -> Batch:
         """The named pictures as the network sees them in this epoch."""
-        own, targets = self._stack(pictures, indices, epoch), self._targets(pictures, indices)
+        own, targets = self._looks(pictures, indices, epoch), self._targets(pictures, indices)
         if not self.mixing:
-            return Batch(_channels_first(own), targets)
+            return Batch(own, targets)
         joined = pairs(self.mixing, len(pictures), self.view.image, self.seed, epoch, indices)
         partners = np.array([pair.partner for pair in joined], np.int64)
-        others = self._stack(pictures, partners, epoch)
-        mixed = np.stack([pair.join(one, other) for pair, one, other in zip(joined, own, others, strict=True)])
+        mixed = join(own, self._looks(pictures, partners, epoch), joined)
         shares = torch.tensor([pair.share for pair in joined], dtype=torch.float32)
-        return Batch(_channels_first(mixed), targets, self._targets(pictures, partners), shares)
+        return Batch(mixed, targets, self._targets(pictures, partners), shares)
 
     def _targets(self, pictures: Pictures, indices: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(pictures.targets[indices % len(pictures)])
+
+    def _looks(self, pictures: Pictures, indices: NDArray[np.int64], epoch: int) -> Tensor:
+        if self.resident is not None:
+            return self.resident(indices % len(pictures), plans(self.policy, self.view, self.seed, epoch, indices))
+        return torch.from_numpy(self._stack(pictures, indices, epoch)).permute(0, 3, 1, 2)
 
     def _stack(self, pictures: Pictures, indices: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
         view = self.view
@@ -91,7 +112,3 @@ class Augmentation:
         for i in np.flatnonzero(numbers[:, 2] < chance).tolist():  # one by one: ten times as fast as a mask
             batch[i] = batch[i].flip(1)
         return stack
-
-
-def _channels_first(stack: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(stack).permute(0, 3, 1, 2)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from convista.data.source import Source
+from convista.data.source import Entry, Source
 from convista.errors import DataError
 from convista.records import BadFile
 
-__all__ = ["Entry", "list_pictures"]
+__all__ = ["SPLIT_NAMES", "Entry", "by_folder", "list_pictures"]
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -18,25 +17,32 @@ SPLIT_NAMES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A file with the class that its folder names, and its split where the data has `train/ val/ test/`."""
-
-    path: str
-    label: str
-    split: str | None
-
-
 def list_pictures(source: Source, needs_train: bool = True) -> tuple[list[Entry], list[BadFile]]:
-    """Every file below a class folder, and those that lie outside of one.
+    """Every file with a class, and those without one. Raises `DataError` when nothing is there."""
+    named = source.entries()
+    if named is None:
+        files = source.files()
+        if not files:
+            raise DataError(
+                f"There are no files in '{source.name}'. Expected one folder per class with pictures in it."
+            )
+        named = by_folder(files)
+    entries, bad = named
+    if not entries:
+        raise DataError(
+            f"There are no class folders in '{source.name}'. Expected one folder per class with pictures in it."
+        )
+    if needs_train:
+        _check_labels(entries)
+    return entries, bad
+
+
+def by_folder(files: Sequence[str]) -> tuple[list[Entry], list[BadFile]]:
+    """Every path below a class folder, and those that lie outside of one.
 
     Folders around the data (`photos.zip` that holds one folder `photos/`, perhaps a README beside) are stepped into.
-    With a folder `train` the next level names the classes, without it the first one does. Raises `DataError` when
-    nothing is there.
+    With a folder `train` the next level names the classes, without it the first one does.
     """
-    files = source.files()
-    if not files:
-        raise DataError(f"There are no files in '{source.name}'. Expected one folder per class with pictures in it.")
     paths = [path.split("/") for path in files]
     root = _root(paths)
     splits = _has_splits([parts[root:] for parts in paths])
@@ -50,12 +56,6 @@ def list_pictures(source: Source, needs_train: bool = True) -> tuple[list[Entry]
             bad.append(BadFile(path, f"in '{parts[0]}', which is none of train, val, test"))
         else:
             entries.append(Entry(path, parts[1 if splits else 0], split))
-    if not entries:
-        raise DataError(
-            f"There are no class folders in '{source.name}'. Expected one folder per class with pictures in it."
-        )
-    if needs_train:
-        _check_labels(entries)
     return entries, bad
 
 

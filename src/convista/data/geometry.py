@@ -7,7 +7,6 @@ is found. Places are in pixels from the upper left corner; the middle of the fir
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 __all__ = [
     "about",
+    "coarseness",
     "crop",
     "flipped",
     "grid",
@@ -94,20 +94,16 @@ def perspective(moves: NDArray[np.float64], side: int) -> Matrix:
     return np.append(np.linalg.solve(rows, np.concatenate([u, v])), 1).reshape(3, 3)
 
 
-@lru_cache(maxsize=8)
-def _middles(side: int) -> Tensor:
-    """(side * side, 3): the middle (x, y, 1) of every pixel."""
-    y, x = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
-    return torch.stack([x, y, torch.ones(side, side)], -1).view(-1, 3)
-
-
 def grid(matrices: Tensor, side: int) -> Tensor:
     """(n, 3, 3) matrices -> (n, side, side, 2): the source places (x, y) of every pixel of the result."""
-    middles = _middles(side).to(matrices)
-    places = torch.stack([middles @ matrix[:2].T for matrix in matrices])
+    middles = torch.arange(side, dtype=matrices.dtype, device=matrices.device) + 0.5
+    across, down = middles.view(1, 1, side), middles.view(1, side, 1)
+    both = torch.complex(matrices[:, 0], matrices[:, 1])[:, :, None, None]  # x and y as one number: half the passes
+    places = both[:, 0] * across + (both[:, 1] * down + both[:, 2])
     if bool((matrices[:, 2, :2] != 0).any()):
-        places /= torch.stack([middles @ matrix[2:].T for matrix in matrices])
-    return places.view(-1, side, side, 2)
+        w = matrices[:, 2, :, None, None]
+        places = places / (w[:, 0] * across + (w[:, 1] * down + w[:, 2]))
+    return torch.view_as_real(places)
 
 
 def warp(picture: Tensor, matrices: Tensor, side: int) -> Tensor:
@@ -124,18 +120,26 @@ def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     return np.asarray(interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy())
 
 
+def coarseness(matrix: Matrix, side: int) -> float:
+    """How many source pixels, along one axis, make a pixel of the result, at its middle."""
+    return math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) / abs(float(matrix[2] @ [side / 2, side / 2, 1.0]))
+
+
 def moved(picture: NDArray[np.uint8], matrix: Matrix, side: int) -> NDArray[np.uint8]:
     """(H, W, C) bytes -> (side, side, C) by one resampling; where that would skip pixels, made smaller first."""
     height, width, _ = picture.shape
-    middle = np.array([side / 2, side / 2, 1.0])
-    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2]))) / abs(matrix[2] @ middle)
+    scale = coarseness(matrix, side)
     if scale > COARSE:
         small = max(1, round(height / scale)), max(1, round(width / scale))
         matrix = np.diag([small[1] / width, small[0] / height, 1.0]) @ matrix
         picture = resize(picture, *small)
     batch = tensor(picture).permute(2, 0, 1)[None].to(torch.float32)
-    result = warp(batch, torch.from_numpy(matrix)[None].to(torch.float32), side)
-    return np.asarray(result[0].add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+    planes = warp(batch, torch.from_numpy(matrix)[None].to(torch.float32), side)[0].numpy()
+    planes += 0.5
+    result = np.empty((side, side, len(planes)), np.uint8)
+    for channel, plane in enumerate(planes):
+        result[..., channel] = plane  # numpy cuts off, and does so faster than torch
+    return result
 
 
 def crop(picture: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convista.data.chance import draws, offsets
 
-__all__ = ["Mixing", "Pair", "pairs"]
+__all__ = ["Mixing", "Pair", "join", "pairs"]
 
 APART = 1 << 32  # added to the epoch: other numbers than those of the augmentation
 
@@ -40,15 +42,19 @@ class Pair:
     share: float
     box: tuple[int, int, int, int] | None
 
-    def join(self, own: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Two pictures (H, W, C) -> one."""
-        if self.box is not None:
-            left, top, right, bottom = self.box
-            result = own.copy()
-            result[top:bottom, left:right] = other[top:bottom, left:right]
-            return result
-        mine = round(self.share * 256)
-        return ((own.astype(np.uint16) * mine + other.astype(np.uint16) * (256 - mine) + 128) >> 8).astype(np.uint8)
+
+def join(own: Tensor, others: Tensor, pairs: list[Pair]) -> Tensor:
+    """Two batches of pictures (n, C, H, W) as bytes -> one; `own` is written to where a box is put in."""
+    hazes = [i for i, pair in enumerate(pairs) if pair.box is None]
+    if hazes:
+        mine = torch.tensor([round(pairs[i].share * 256) for i in hazes], dtype=torch.int32, device=own.device)
+        mine = mine.view(-1, 1, 1, 1)
+        own[hazes] = ((own[hazes] * mine + others[hazes] * (256 - mine) + 128) >> 8).to(torch.uint8)
+    for i, pair in enumerate(pairs):
+        if pair.box is not None:
+            left, top, right, bottom = pair.box
+            own[i, :, top:bottom, left:right] = others[i, :, top:bottom, left:right]
+    return own
 
 
 def pairs(mixing: Mixing, count: int, side: int, seed: int, epoch: int, indices: NDArray[np.int64]) -> list[Pair]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from convista.records import BadFile
 __all__ = [
     "Pictures",
     "Prepared",
+    "complete",
     "inspect",
     "open_cache",
     "pictures_of",
@@ -35,6 +37,7 @@ __all__ = [
     "quiet_pillow",
     "reasons",
     "stored_side",
+    "usual_side",
 ]
 
 SAMPLE = 200  # pictures whose headers are read to learn the usual size
@@ -91,6 +94,35 @@ class Prepared:
     bad: tuple[BadFile, ...]
     notes: dict[str, int]
     fingerprint: str
+
+    def told(self) -> dict[str, Any]:
+        """All but the pixels, as plain data that another process can be told."""
+        return vars(self) | {"splits": {name: part.pictures for name, part in self.splits.items()}}
+
+    @classmethod
+    def retold(
+        cls, told: dict[str, Any], source: Source, cache: PixelCache | None, shape: tuple[int, int, int]
+    ) -> Prepared:
+        """The same in another process, with the pixels of its own cache or files."""
+        splits = {
+            name: pictures_of(source, cache, shape, part, told["labels"]) for name, part in told["splits"].items()
+        }
+        return cls(**told | {"splits": splits})
+
+
+def complete(told: dict[str, Any], source: Source, side: int, channels: int, cache: PixelCache | None) -> None:
+    """Puts into the cache what is not there yet. Raises `DataError` when the files are not those that are told of."""
+    pictures = [picture for part in told["splits"].values() for picture in part]
+    missing = [picture for picture in pictures if cache is None or picture.digest not in cache]
+    entries = [Entry(picture.path, picture.label, picture.split) for picture in missing]
+    found, bad, _ = inspect(source, entries, side, channels, cache)
+    same = {(picture.path, picture.digest) for picture in found}
+    for picture in missing:
+        if (picture.path, picture.digest) not in same:
+            raise DataError(
+                f"{picture.path} is not what the first process has under this name. {reasons(bad)} "
+                "Every host needs the same pictures under the same path."
+            )
 
 
 def prepare(
@@ -186,6 +218,12 @@ def stored_side(source: Source, image: int) -> int:
 
     Photographs keep a margin of 1/7 to crop from; pictures that are hardly larger than the network's input do not.
     """
+    large, usual = round(image * MARGIN), usual_side(source)
+    return large if usual is not None and usual >= large else image
+
+
+def usual_side(source: Source) -> int | None:
+    """The median of the pictures' short sides in pixels, from the headers of some; None where none can be read."""
     entries, _ = list_pictures(source)
     sides = []
     with quiet_pillow():
@@ -194,8 +232,7 @@ def stored_side(source: Source, image: int) -> int:
                 sides.append(min(picture_size(source.read(entry.path))))
             except (UnreadableError, BadPictureError):
                 continue
-    large = round(image * MARGIN)
-    return large if sides and statistics.median(sides) >= large else image
+    return round(statistics.median(sides)) if sides else None
 
 
 def reasons(bad: Sequence[BadFile]) -> str:

@@ -54,12 +54,13 @@ class Plan:
 
     def image(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The stored picture (H, W, C) -> (side, side, C)."""
-        result = self._placed(picture)
+        result = self.placed(picture)
         for step in self.steps:
             result = step(result)
         return result
 
-    def _placed(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def placed(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The moves alone, without the steps."""
         if self.warp is not None:
             return g.moved(picture, self.matrix, self.side)
         left, top, width, height = self.window

@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, a `.zip` of it read in place, or the built-in digits."""
+"""Trees of files that hold pictures: a folder, a `.zip` of it read in place, the built-in digits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import stat
 import zipfile
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from convista.errors import DataError
+from convista.records import BadFile
 
-__all__ = ["DigitsSource", "FolderSource", "Source", "UnreadableError", "ZipSource", "open_source"]
+__all__ = ["LARGEST_FILE", "DigitsSource", "Entry", "FolderSource", "Source", "UnreadableError", "ZipSource", "is_junk"]
 
 JUNK = {"__macosx", "thumbs.db", "desktop.ini"}
 LARGEST_FILE = 1 << 30  # bytes; a file that unpacks to more is not read into memory
@@ -20,6 +22,15 @@ LARGEST_FILE = 1 << 30  # bytes; a file that unpacks to more is not read into me
 
 class UnreadableError(Exception):
     """One file cannot be read; the text is the reason as the user reads it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file with the class that it shows, and its split where the data has `train/ val/ test/`."""
+
+    path: str
+    label: str
+    split: str | None
 
 
 class Source(ABC):
@@ -34,6 +45,10 @@ class Source(ABC):
     @abstractmethod
     def read(self, path: str) -> bytes:
         """A file's content. Raises `UnreadableError` with the reason."""
+
+    def entries(self) -> tuple[list[Entry], list[BadFile]] | None:
+        """The pictures and what is unusable, where the source itself knows the classes; None where folders say."""
+        return None
 
 
 class FolderSource(Source):
@@ -54,8 +69,8 @@ class FolderSource(Source):
                 folders.clear()
                 continue
             entered.add(real)
-            folders[:] = [name for name in folders if not _is_junk(name)]
-            found += [self._inside(Path(folder) / name) for name in names if not _is_junk(name)]
+            folders[:] = [name for name in folders if not is_junk(name)]
+            found += [self._inside(Path(folder) / name) for name in names if not is_junk(name)]
         return sorted([*found, *map(self._inside, unreadable)])
 
     def _inside(self, path: str | Path) -> str:
@@ -90,7 +105,7 @@ class ZipSource(Source):
     def files(self) -> list[str]:
         """The paths of all members that are files, sorted."""
         names = (info.filename for info in self.archive.infolist() if not info.is_dir())
-        return sorted({name for name in names if not any(_is_junk(part) for part in PurePosixPath(name).parts)})
+        return sorted({name for name in names if not any(is_junk(part) for part in PurePosixPath(name).parts)})
 
     def read(self, path: str) -> bytes:
         """A member's content, unpacked in memory."""
@@ -135,21 +150,6 @@ def _digits() -> dict[str, bytes]:
     return files
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or the litter of an operating system."""
     return name.startswith(".") or name.lower() in JUNK
-
-
-def open_source(data: str | os.PathLike[str]) -> Source:
-    """The files behind `digits`, a folder or a zip archive. Raises `DataError` when there is no such thing."""
-    path = Path(data)
-    try:
-        if path.is_dir():
-            return FolderSource(path)
-        if path.is_file() and zipfile.is_zipfile(path):
-            return ZipSource(path)
-        if str(data) == "digits":
-            return DigitsSource()
-        found = "is a file, but not a zip archive" if path.exists() else "does not exist"
-    except OSError as error:
-        found = f"cannot be read ({(error.strerror or str(error)).lower()})"
-    raise DataError(f"{data} {found}. Expected a folder with one folder per class, a .zip of one, or 'digits'.")

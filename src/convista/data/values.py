@@ -73,10 +73,15 @@ class Linear:
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
         offset = self.offset + (self.means @ _channel_means(picture) if self.means.any() else 0)
-        if not (self.values - np.diag(np.diag(self.values))).any():
-            return Table(_bytes(np.diag(self.values) * LEVELS[:, None] + offset))(picture)
-        rows = np.column_stack([self.values, offset]).ravel().tolist()
-        return np.asarray(Image.fromarray(picture).convert("RGB", tuple(rows)))
+        floats, scales = picture.reshape(-1, picture.shape[2]).astype(np.float32), np.diag(self.values)
+        if not (self.values - np.diag(scales)).any() and not np.ptp(scales) and not np.ptp(offset):
+            floats *= np.float32(scales[0])
+            floats += np.float32(offset[0] + 0.5)
+        else:
+            floats = floats @ self.values.T.astype(np.float32)
+            floats += (offset + 0.5).astype(np.float32)
+        np.clip(floats, 0, 255, out=floats)
+        return floats.astype(np.uint8).reshape(picture.shape)
 
     def batch(self, pictures: Tensor, steps: list[Linear]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
@@ -98,8 +103,15 @@ class Table:
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
-        image = Image.fromarray(picture if picture.shape[2] > 1 else picture[..., 0])
-        return np.asarray(image.point(self.values.T.ravel().tolist())).reshape(picture.shape)
+        table = np.ascontiguousarray(self.values[:, 0])
+        if picture.size % 2 == 0 and picture.flags.c_contiguous and (self.values == table[:, None]).all():
+            pairs = (table.astype(np.uint16)[:, None] << 8 | table).ravel()  # two values at once
+            return np.take(pairs, picture.reshape(-1).view(np.uint16)).view(np.uint8).reshape(picture.shape)
+        return self.through_pillow(_image(picture)).reshape(picture.shape)
+
+    def through_pillow(self, image: Image.Image) -> Bytes:
+        """The same for a Pillow image, each channel by its own column."""
+        return np.array(image.point(self.values.T.ravel().tolist()))
 
     def batch(self, pictures: Tensor, steps: list[Table]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
@@ -121,8 +133,9 @@ class Histogram:
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
-        image = Image.fromarray(picture if picture.shape[2] > 1 else picture[..., 0])
-        return Table(self.table(np.reshape(image.histogram(), (-1, 256))))(picture)
+        image = _image(picture)
+        table = Table(self.table(np.reshape(image.histogram(), (-1, 256))))
+        return table.through_pillow(image).reshape(picture.shape)
 
     def batch(self, pictures: Tensor, steps: list[Histogram]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
@@ -144,7 +157,7 @@ def _equal(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _stretched(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     low, *_, high = (*np.flatnonzero(counts)[[0, -1]],)
-    return np.asarray(LEVELS if low == high else (LEVELS - low) * (255 / (high - low)), float)
+    return np.array(LEVELS if low == high else (LEVELS - low) * (255 / (high - low)), float)
 
 
 @dataclass(frozen=True)
@@ -155,7 +168,19 @@ class Sharpness:
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
-        return _through_floats(self, picture)
+        height, width, channels = picture.shape
+        if min(height, width) < 3:
+            return picture
+        floats = picture.reshape(height, -1).astype(np.float32)
+        rows = floats[:-2] + floats[1:-1]
+        rows += floats[2:]
+        smooth = rows[:, : -2 * channels] + rows[:, channels:-channels]
+        smooth += rows[:, 2 * channels :]
+        smooth *= np.float32((1 - self.factor) / 13)
+        middle = floats[1:-1, channels:-channels]
+        smooth += middle * np.float32(self.factor + 4 * (1 - self.factor) / 13)
+        floats[1:-1, channels:-channels] = smooth
+        return _bytes(floats).reshape(picture.shape)
 
     def batch(self, pictures: Tensor, steps: list[Sharpness]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
@@ -179,7 +204,19 @@ class Blur:
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
-        return _through_floats(self, picture)
+        height, width, channels = picture.shape
+        reach = min(_reach(self.sigma), height - 1, width - 1)
+        weights = kernel(self.sigma, reach).tolist()
+        wide = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)), "reflect").astype(np.float32)
+        rows = torch.from_numpy(wide).view(height + 2 * reach, -1)
+        down = rows[:height] * weights[0]
+        for i, weight in enumerate(weights[1:], 1):
+            down.add_(rows[i : i + height], alpha=weight)
+        span = width * channels
+        across = down[:, :span] * weights[0]
+        for i, weight in enumerate(weights[1:], 1):
+            across.add_(down[:, i * channels : i * channels + span], alpha=weight)
+        return _bytes(across.numpy()).reshape(picture.shape)
 
     def batch(self, pictures: Tensor, steps: list[Blur]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
@@ -284,14 +321,16 @@ def _channel_means(picture: Bytes) -> NDArray[np.float64]:
     return np.asarray(rows.sum(0, dtype=torch.int32).view(width, channels).sum(0).numpy() / (height * width))
 
 
-def _through_floats(step: Sharpness | Blur, picture: Bytes) -> Bytes:
-    floats = tensor(picture).permute(2, 0, 1)[None].to(torch.float32)
-    result = step.batch(floats, [step])  # type: ignore[list-item]
-    return np.asarray(result[0].add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+def _image(picture: Bytes) -> Image.Image:
+    return Image.fromarray(picture if picture.shape[2] > 1 else picture[..., 0])
 
 
 def _bytes(values: NDArray[np.floating]) -> Bytes:
-    return (values + 0.5).clip(0, 255).astype(np.uint8)
+    """Rounded and kept within 0..255, in place."""
+    values = np.asarray(values)
+    values += 0.5
+    np.clip(values, 0, 255, out=values)
+    return values.astype(np.uint8)
 
 
 def _stack(pictures: Tensor, steps: list[Linear] | list[Table] | list[Erase], name: str) -> Tensor:

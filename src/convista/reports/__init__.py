@@ -2,6 +2,7 @@
 
 from convista.reports.comparison import comparison_csv, comparison_page, comparison_rows, setting_rows
 from convista.reports.drawing import draw
+from convista.reports.health import health_drawing, health_page, loss_over_rate
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
@@ -15,6 +16,9 @@ __all__ = [
     "comparison_rows",
     "count",
     "draw",
+    "health_drawing",
+    "health_page",
+    "loss_over_rate",
     "price_page",
     "rate_curves",
     "render",

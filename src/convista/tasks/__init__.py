@@ -3,6 +3,8 @@
 from convista.tasks.axes import Axes, axis, parse_axes
 from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Candidate, Comparison, Setting, Spread, compare_runs
+from convista.tasks.doctor import Patient, examine
+from convista.tasks.finder import find_rate
 from convista.tasks.recipes import read_recipe
 from convista.tasks.run import Run
 from convista.tasks.sweep import is_sweep, resume_sweep, train_sweep
@@ -11,12 +13,15 @@ __all__ = [
     "Axes",
     "Candidate",
     "Comparison",
+    "Patient",
     "Place",
     "Run",
     "Setting",
     "Spread",
     "axis",
     "compare_runs",
+    "examine",
+    "find_rate",
     "is_sweep",
     "parse_axes",
     "read_recipe",

@@ -42,7 +42,7 @@ from convista.files import write_atomically
 from convista.models import load_weights, read_spec
 from convista.pricing import cost
 from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
-from convista.training import logits_of, score, softmax
+from convista.training import logits_of, look, score, softmax
 
 __all__ = ["Run"]
 
@@ -213,7 +213,7 @@ class Run:
             )
         pictures = pictures_of(source, cache, (view.stored, view.stored, view.channels), unseen, labels)
         place = pick_device(device)
-        logits = logits_of(self.net.to(place), pictures, view, place)
+        logits = logits_of(self.net.to(place), pictures, view, place, views=self.recipe.views)
         not_used = len([*bad, *damaged, *conflicts])
         counts = {"used": len(unseen), "seen_in_training": len(kept) - len(unseen), "bad": not_used}
         return score(logits, pictures.targets, labels, np.array(self.info["prior"])), counts
@@ -231,7 +231,7 @@ class Run:
     ) -> list[Prediction]:
         batch = torch.from_numpy(np.stack([pixels for _, pixels in ready])).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            logits = net(Normalise.of(self.view, device)(batch.to(device)))
+            logits = look(net, Normalise.of(self.view, device)(batch.to(device)), self.recipe.views)
         labels = self.labels
         return [
             Prediction(name, tuple(Guess(labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:5]))
@@ -256,7 +256,7 @@ def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
         if not isinstance(image, str | os.PathLike):
             raise DataError(f"A {type(image).__name__} was given; pictures are paths or Pillow images.")
         path = Path(image)
-        if path.is_dir() or path.suffix.lower() == ".zip":
+        if path.is_dir() or path.suffix.lower() in (".zip", ".tar"):
             source = open_source(path)
             for name in source.files():
                 yield f"{path}/{name}", lambda source=source, name=name: source.read(name)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+import platform
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from convista.errors import ConvistaError, InterruptedRunError
+
 __all__ = ["GlobalBatchNorm", "World", "joined", "share_statistics"]
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # the others wait while the first process reads the pictures
+GATHERING = timedelta(minutes=10)  # until all have come
+LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|process group", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,37 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def share(self, value: T) -> T:
+        """The first process's value, in every process."""
+        if self.size == 1:
+            return value
+        box = [value if self.first else None]
+        dist.broadcast_object_list(box)
+        return box[0]  # type: ignore[return-value]
+
+    def once(self, work: Callable[[], T]) -> T:
+        """What `work` gives in the first process, in every process; what it raises there is raised everywhere."""
+        return self._agreed(work, self.first)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What `work` gives in this process; where it fails in any, all of them raise."""
+        return self._agreed(work, True, own=True)
+
+    def _agreed(self, work: Callable[[], T], mine: bool, own: bool = False) -> T:
+        if self.size == 1:
+            return work()
+        answer, failure = None, None
+        try:
+            answer = work() if mine else None
+        except ConvistaError as error:
+            failure = error
+        told = failure and (type(failure), str(failure), platform.node())
+        for rank, other in enumerate(self.gather(told) if own else [self.share(told)]):
+            if other is not None:
+                kind, text, host = other
+                raise failure or _told(kind, text, host, rank)
+        return answer if own else self.share(answer)  # type: ignore[return-value]
+
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.size > 1:
@@ -61,13 +101,60 @@ def joined() -> Iterator[World]:
         rank = dist.get_rank() if dist.is_initialized() else 0
         yield World(rank, dist.get_world_size() if dist.is_initialized() else 1)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE, **_meeting(int(os.environ.get("RANK", "0")), size))
         yield World(dist.get_rank(), size)
         gc.collect()  # DDP's reducers must go before the group that they talk through
         dist.barrier()  # and no process leaves while another still works
+    except RuntimeError as error:  # gloo and NCCL have no kind of their own for it
+        if not LOST.search(str(error)):
+            raise
+        raise InterruptedRunError(
+            "Another process of this job was lost. Everything up to the last checkpoint is saved. torchrun with "
+            "--max-restarts goes on by itself; else go on with: convista train --resume RUN"
+        ) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _meeting(rank: int, size: int) -> dict[str, Any]:
+    """Where the processes find each other: under `torchrun`, a place of its own for each of its restarts.
+
+    torchrun keeps its store over restarts, and what the processes before left there (such as their addresses) would
+    mislead the next. The first process draws a token and answers each other one that has come with a fresh number.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, size, is_master=False, timeout=GATHERING)  # type: ignore[attr-defined]
+    token = uuid.uuid4().hex
+    if rank:
+        number = token
+        store.set(f"convista/hello/{rank}", number)
+        token = store.get(f"convista/answer/{number}").decode()
+        store.set(f"convista/heard/{token}/{rank}", "")
+    for other in () if rank else range(1, size):
+        number, deadline = "", time.monotonic() + GATHERING.total_seconds()
+        while not store.check([f"convista/heard/{token}/{other}"]):
+            now = store.get(f"convista/hello/{other}").decode()
+            if now != number:
+                store.set(f"convista/answer/{now}", token)
+                number = now
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {other} left the process group before it began")
+            time.sleep(0.01)
+    store.set_timeout(PATIENCE)
+    prefixed = dist.PrefixStore(token, store)  # type: ignore[attr-defined]
+    return {"store": prefixed, "rank": rank, "world_size": size}
+
+
+def _told(kind: type[ConvistaError], text: str, host: str, rank: int) -> ConvistaError:
+    """Another process's error, as this one raises it."""
+    error = kind.__new__(kind)
+    error.args = (text if rank == 0 else f"Process {rank} on {host}: {text}",)
+    return error
 
 
 class _Total(torch.autograd.Function):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,78 +15,36 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from convista.data import Augmentation, Mixing, Normalise, Pictures, global_batches, read_policy, steps_in_epoch
+from convista.data import (
+    Ahead,
+    Augmentation,
+    Mixing,
+    Normalise,
+    Pictures,
+    Resident,
+    global_batches,
+    read_policy,
+    steps_in_epoch,
+)
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
-from convista.training.board import Watch
-from convista.training.distributed import World, share_statistics
+from convista.training.distributed import share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
 from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
+from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
 from convista.training.undo import Undo
 
-__all__ = ["Console", "Progress", "State", "Training", "Where"]
+__all__ = ["Training"]
 
 STRIKES = 3  # losses that are not a number before the run is given up
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run."""
-
-    epoch: int
-    epochs: int
-    done: int
-    total: int
-    loss: float
-    pictures_per_second: float
-
-
-@dataclass(frozen=True)
-class Console:
-    """Where a long job speaks, and where it asks whether to stop. `command` is how it was started."""
-
-    say: Callable[[str], None] = lambda text: None
-    show: Callable[[Progress], None] = lambda progress: None
-    reading: Callable[[str, int, int], None] = lambda what, done, total: None
-    stopped: Callable[[], bool] = lambda: False
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a network is trained: its run folder, the device, the processes; how often it is saved, who looks on."""
-
-    folder: Path
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    world: World = field(default_factory=World)
-    checkpoint_seconds: float = 30.0
-    watch: Watch = lambda history: None
-
-
-@dataclass
-class State:
-    """How far a run is; together with the weights and the optimiser's memory it is the checkpoint."""
-
-    epoch: int = 0
-    batch: int = 0  # the next global batch of the epoch
-    lr_scale: float = 1.0
-    strikes: int = 0
-    parts: int = 1  # in which a batch passes
-    loss_sum: float = 0.0
-    hits: float = 0.0
-    seen: int = 0
-    seconds: float = 0.0  # spent in the epoch
-    best: tuple[float, float] = (-1.0, -math.inf)  # validation top-1, minus its loss
-    best_epoch: int = 0
-    history: list[Epoch] = field(default_factory=list)
 
 
 @dataclass
@@ -119,13 +75,19 @@ class Training:
         self.average = Average(self.net, self.recipe.ema) if self.recipe.ema else None
         self.undo = Undo(self.net, self.optimizer, self.average.tensors if self.average else ())
         self.state.parts = self.recipe.accumulate
+        self.upcoming: NDArray[np.int64] | None = None  # the batch after the one at hand
         self.normalise, self.arithmetic = (
             Normalise.of(self.view, self.device),
             Arithmetic(recipe.precision, self.device),
         )
         self.augment = Augmentation(
-            read_policy(recipe.augment), self.view, recipe.seed, Mixing(recipe.mixup, recipe.cutmix)
+            read_policy(recipe.augment),
+            self.view,
+            recipe.seed,
+            Mixing(recipe.mixup, recipe.cutmix),
+            Resident.of(self.train, self.device) if self.device.type == "cuda" else None,
         )
+        self.ahead = Ahead(lambda indices, epoch: self.augment(self.train, indices, epoch), self.device)
         self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
@@ -147,8 +109,9 @@ class Training:
         state = self.state
         classes = self.train.targets if self.recipe.balanced else None
         batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch, classes)
-        for indices in batches[state.batch :]:
+        for number, indices in enumerate(batches[state.batch :], state.batch + 1):
             start = time.monotonic()
+            self.upcoming = batches[number] if number < len(batches) else None
             self.step(net, indices)
             state.batch += 1
             state.seconds += time.monotonic() - start
@@ -160,7 +123,7 @@ class Training:
         state, step = self.state, self.state.epoch * self.steps + self.state.batch
         self._set_lr(step)
         self.undo.note()
-        loss, hits = self._gradients(net, indices[self.world.rank :: self.world.size], len(indices))
+        loss, hits = self._gradients(net, indices)
         norm = self.arithmetic.clip(self.net, self.optimizer, self.recipe.clip)
         total, hits = self.world.total(loss / self.world.size, hits)
         if math.isfinite(total) and math.isfinite(norm):
@@ -175,31 +138,39 @@ class Training:
         self.arithmetic.adapt()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _gradients(self, net: nn.Module, mine: NDArray[np.int64], count: int) -> tuple[float, float]:
+    def _gradients(self, net: nn.Module, indices: NDArray[np.int64]) -> tuple[float, float]:
         """Loss and hits of this process's pictures, and their gradients; in more parts where memory runs out."""
         while True:
             torch.manual_seed(self._generator_seed(self.state.epoch * self.steps + self.state.batch))
             try:
-                return self._accumulated(
-                    net, np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2))), count
-                )
+                return self._accumulated(net, self._parts(indices), len(indices))
             except torch.OutOfMemoryError:
-                self._split(len(mine))
+                self._split(len(indices) // self.world.size)
+
+    def _parts(self, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """This process's share of a batch, in the parts that pass one after another."""
+        mine = indices[self.world.rank :: self.world.size]
+        return np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2)))
 
     def _accumulated(self, net: nn.Module, parts: list[NDArray[np.int64]], count: int) -> tuple[float, float]:
         """The parts one after another; only behind the last one do processes share their gradients."""
         loss, hits = 0.0, 0.0
         net.train()
-        for i, part in enumerate(parts):
-            shared = not isinstance(net, DistributedDataParallel) or i == len(parts) - 1
+        following = [*parts[1:], None if self.upcoming is None else self._parts(self.upcoming)[0]]
+        for part, after in zip(parts, following, strict=True):
+            shared = part is parts[-1] or not isinstance(net, DistributedDataParallel)
             with nullcontext() if shared else net.no_sync():  # type: ignore[operator]
-                more, right = self._backward(net, part, count)
+                more, right = self._backward(net, part, count, after)
             loss, hits = loss + more, hits + right
         return loss, hits
 
-    def _backward(self, net: nn.Module, indices: NDArray[np.int64], count: int) -> tuple[float, float]:
+    def _backward(
+        self, net: nn.Module, indices: NDArray[np.int64], count: int, following: NDArray[np.int64] | None = None
+    ) -> tuple[float, float]:
         """Looks at pictures, guesses, judges, and adds to the gradients. Returns the loss's share and the hits."""
-        batch = self.augment(self.train, indices, self.state.epoch).to(self.device)
+        batch = self.ahead(indices, self.state.epoch)
+        if following is not None:
+            self.ahead.begin(following, self.state.epoch)
         with self.arithmetic():
             x = self.normalise(batch.pictures)
             answers = net(x, answers=True) if self.auxiliary else {"": net(x)}
@@ -245,7 +216,7 @@ class Training:
         state, start = self.state, time.monotonic()
         if self.recipe.recalibrate:
             recalibrate(self.kept, self.train, self.view, self.device, self.world, self.arithmetic)
-        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic)
+        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
         found = figures(softmax(logits), self.val.targets)
         row = Epoch(
             epoch=state.epoch + 1,
@@ -265,7 +236,7 @@ class Training:
         self._keep_if_best(row)
         self.save()
         self.where.watch(state.history)
-        self._tell(_line(row, self.recipe.epochs))
+        self._tell(epoch_line(row, self.recipe.epochs))
 
     @property
     def kept(self) -> nn.Module:
@@ -310,7 +281,7 @@ class Training:
             "average": None if self.average is None else self.average.net.state_dict(),
         }
         torch.save(content, buffer)
-        write_atomically(self.where.folder / "metrics.csv", _csv(self.state.history))
+        write_atomically(self.where.folder / "metrics.csv", epochs_csv(self.state.history))
         write_atomically(self.where.folder / "last.ckpt", buffer.getvalue())
         self._last_save = time.monotonic()
         self._save_seconds = self._last_save - start
@@ -318,12 +289,11 @@ class Training:
     def load(self) -> None:
         """Goes back to the last checkpoint, if there is one. Raises `RunError` when it cannot be read."""
         path = self.where.folder / "last.ckpt"
-        if self.world.first:
-            sweep(self.where.folder)
-        if not path.exists():
+        saved = self.world.once(self._saved)  # only the first process needs to see the run folder
+        if saved is None:
             return
         try:
-            content: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location=self.device, weights_only=True)
             history = [Epoch(**row) for row in content["state"].pop("history")]
             best = tuple(content["state"].pop("best"))
             self.state = State(**content["state"], best=(best[0], best[1]), history=history)
@@ -335,6 +305,14 @@ class Training:
                 self.average.net.load_state_dict(content["average"])
         except Exception as error:  # a damaged archive fails in many ways
             raise RunError(f"{path} is not a checkpoint of this network ({error}). Start a new run.") from error
+
+    def _saved(self) -> bytes | None:
+        path = self.where.folder / "last.ckpt"
+        sweep(self.where.folder)
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise RunError(f"{path} cannot be read ({error}).") from None
 
     def _set_lr(self, step: int) -> float:
         steps = self.steps * self.recipe.epochs
@@ -359,16 +337,3 @@ class Training:
     def _tell(self, text: str) -> None:
         if self.world.first:
             self.console.say(text)
-
-
-def _line(row: Epoch, epochs: int) -> str:
-    return (
-        f"epoch {row.epoch:>3}/{epochs}  train loss {row.train_loss:.4f} top-1 {row.train_top1:.3f}  "
-        f"val loss {row.val_loss:.4f} top-1 {row.val_top1:.3f}  {row.pictures_per_second:,.0f} images/s"
-    )
-
-
-def _csv(history: list[Epoch]) -> str:
-    names = list(Epoch.__dataclass_fields__)
-    rows = [",".join(repr(value) for value in asdict(row).values()) for row in history]
-    return "\n".join([",".join(names), *rows]) + "\n"

@@ -72,16 +72,15 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
         {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if recipe.optimizer == "muon":
-        groups = _filters_apart(groups)
+        groups = _filters_apart(groups, next((p for p in net.parameters() if p.ndim == 4), None))
     able = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in params)
     return kind.make(groups, lr=kind.lr, **({"fused": able} if kind.fused else {}))
 
 
-def _filters_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Filters over several maps, but for the first, which sees colours; the rest at a smaller rate."""
+def _filters_apart(groups: list[dict[str, Any]], first: nn.Parameter | None) -> list[dict[str, Any]]:
+    """Filters over several maps, but for the `first`, which see colours; the rest at a smaller rate."""
     weights, others = groups
-    filters = [p for p in weights["params"] if p.ndim == 4][1:]
-    filters = [p for p in filters if p.shape[1] > 1]
+    filters = [p for p in weights["params"] if p.ndim == 4 and p is not first and p.shape[1] > 1]
     chosen = {id(p) for p in filters}
     rest = [p for p in weights["params"] if id(p) not in chosen]
     return [

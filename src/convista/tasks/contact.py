@@ -1,0 +1,163 @@
+"""A contact sheet: pictures as they are stored, and beside each what the network will see of it, epoch by epoch."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from convista.data import (
+    Augmentation,
+    Mixing,
+    Pictures,
+    Policy,
+    centre,
+    channel_statistics,
+    flip_changes_class,
+    open_cache,
+    open_source,
+    prepare,
+    read_policy,
+    stored_side,
+    user_cache,
+    usual_side,
+)
+from convista.errors import InputError
+from convista.files import storage_error, write_atomically
+from convista.records import View
+
+__all__ = ["Looks", "Sheet", "contact_sheet"]
+
+LARGEST = 224  # pixels a side, where pictures are larger
+TILE = 128  # at least so many pixels a side on the sheet
+GAP, HEAD, LEFT = 6, 26, 130  # pixels between tiles, above them, and for the classes' names
+PAPER, INK, SOFT = (251, 250, 247), (27, 31, 36), (92, 102, 114)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What to show: the words of `train` on augmentation, `pictures` of them over `epochs` epochs."""
+
+    augment: str = "light"
+    crop: bool = True
+    flip: bool | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    image: int | None = None
+    channels: int = 3
+    pictures: int = 8
+    epochs: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet that was written: the policy in full, the side that the network sees, and pictures a second."""
+
+    path: Path
+    policy: str
+    image: int
+    pictures: int
+    epochs: int
+    pictures_per_second: float
+
+
+def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Sheet:
+    """Draws it into `out` (.png or .jpg). Raises `InputError` for words that make no sense, `DataError` for data."""
+    policy = read_policy(looks.augment)
+    _check(looks, out)
+    source = open_source(data)
+    side = looks.image or min(LARGEST, usual_side(source) or LARGEST)
+    stored = stored_side(source, side)
+    cache = open_cache((user_cache(),), stored, looks.channels)
+    found = prepare(source, stored, looks.channels, looks.seed, cache)
+    train = found.splits["train"]
+    view = View(side, stored, looks.channels, *channel_statistics(train))
+    flip = False if looks.flip is None and flip_changes_class(found.labels) else looks.flip
+    policy = policy.allowing(looks.crop, flip)
+    augment = Augmentation(policy, view, looks.seed, Mixing(looks.mixup, looks.cutmix))
+    chosen = _one_of_each(train, looks.pictures)
+    start = time.perf_counter()
+    seen = [augment(train, chosen, epoch).pictures.permute(0, 2, 3, 1).numpy() for epoch in range(looks.epochs)]
+    speed = len(chosen) * looks.epochs / (time.perf_counter() - start)
+    columns = [np.stack([centre(train[int(i)], view) for i in chosen]), *seen]
+    names = [found.labels[train.targets[i]] for i in chosen]
+    image = _drawn(columns, names, _title(found.name, policy, looks, side))
+    _write(image, out)
+    return Sheet(out, str(policy), side, len(chosen), looks.epochs, round(speed, 1))
+
+
+def _check(looks: Looks, out: Path) -> None:
+    for name, least, most in (("pictures", 1, 64), ("epochs", 1, 32), ("image", 1, 1024)):
+        value = getattr(looks, name)
+        if value is not None and not least <= value <= most:
+            raise InputError(f"{name}={value} was given; expected {least} to {most}.")
+    for name in ("mixup", "cutmix"):
+        if not 0 <= getattr(looks, name) < float("inf"):
+            raise InputError(f"{name}={getattr(looks, name)} was given; it must be at least 0.")
+    if looks.channels not in (1, 3):
+        raise InputError(f"channels={looks.channels} was given; pictures have 1 (grey) or 3 (colour).")
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"--out {out} was given; expected a name that ends in .png or .jpg.")
+
+
+def _one_of_each(train: Pictures, most: int) -> NDArray[np.int64]:
+    """Indices that take the classes in turn, in the order of the pictures."""
+    turn = np.zeros(len(train), np.int64)
+    for number in np.unique(train.targets):
+        own = np.flatnonzero(train.targets == number)
+        turn[own] = np.arange(len(own))
+    return np.lexsort((train.targets, turn))[:most]
+
+
+def _title(name: str, policy: Policy, looks: Looks, side: int) -> str:
+    mixed = [f"{word} {getattr(looks, word):g}" for word in ("mixup", "cutmix") if getattr(looks, word)]
+    return ", ".join([f"{name}, {side} pixels", *mixed]) + f": {policy}"
+
+
+def _drawn(columns: list[NDArray[np.uint8]], names: list[str], title: str) -> Image.Image:
+    side = columns[0].shape[1]
+    scale = max(1, -(-TILE // side))
+    step = side * scale + GAP
+    small, large = ImageFont.load_default(13), ImageFont.load_default(16)
+    width, height = LEFT + step * len(columns) + GAP, 2 * HEAD + 12 + step * len(names)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((12, 8), _fitting(title, width - 24, large), INK, large)
+    for c, column in enumerate(columns):
+        x = LEFT + step * c
+        pen.text((x, HEAD + 10), "as stored" if c == 0 else f"epoch {c}", SOFT, small)
+        for r, picture in enumerate(column):
+            tile = Image.fromarray(picture.squeeze()).convert("RGB")
+            tile = tile.resize((side * scale, side * scale), Image.Resampling.NEAREST)
+            sheet.paste(tile, (x, 2 * HEAD + 6 + step * r))
+    for r, name in enumerate(names):
+        pen.text((12, 2 * HEAD + 6 + step * r + 4), _fitting(name, LEFT - 20, small), INK, small)
+    return sheet
+
+
+def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut off where it would be wider than `width` pixels."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _write(image: Image.Image, out: Path) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    image.save(buffer, "png" if out.suffix.lower() == ".png" else "jpeg", quality=92)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, buffer.getvalue())
+    except OSError as error:
+        raise storage_error(out, error) from None
