@@ -24,6 +24,7 @@ ORDER = (
     "rates",
 )  # fmt: skip
 BY_HAND = "<!-- Written by docs/make_experiments.py from experiments.json and the recipes; do not edit by hand. -->\n\n"
+WAITING = "not yet"
 COLUMN, GAP, LEFT, ROW, HEAD, TOP = 560, 24, 190, 19, 46, 84  # pixels of the figure
 STYLE = """
 svg { --ink: #1b1f24; --soft: #5c6672; --paper: #fbfaf7; --rule: #e2dfd6; --dot: #1760a5; background: var(--paper); }
@@ -63,9 +64,16 @@ def page() -> str:
     data = json.loads((RESULTS / "experiments.json").read_text(encoding="utf-8"))
     parts = [BY_HAND + "# The experiments of the course notes\n", *data["about"], "![All of them](experiments.svg)\n"]
     for experiment in _experiments(data):
-        parts += [f"## {experiment.name}\n", experiment.title + "\n", _table(experiment), experiment.measured + "\n"]
+        parts += [
+            f"## {experiment.name}\n",
+            experiment.title + "\n",
+            _table(experiment),
+            f"Measured: {experiment.measured}\n",
+        ]
         commits = ", ".join(experiment.commits)
         parts += [f"`convista train cifar10/ --recipe recipes/{experiment.name}.toml`. Commit {commits}.\n"]
+    if waiting := [name for name in ORDER if f"Measured: {WAITING}" in (RECIPES / f"{name}.toml").read_text("utf-8")]:
+        parts += [f"Written, but not measured yet: {', '.join(waiting)}.\n"]
     return "\n".join(parts)
 
 
@@ -110,7 +118,7 @@ def _experiments(data: dict[str, Any]) -> Iterator[Experiment]:
             these = [run for run in runs if all(run["words"][w] == v for w, v in zip(words, values, strict=True))]
             if these:
                 settings.append(Setting(_name(words, values), these))
-        if settings:
+        if settings and not measured.startswith(WAITING):
             yield Experiment(name, title, measured, settings, sorted({run["commit"] for run in runs}))
 
 
