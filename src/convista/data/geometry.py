@@ -148,7 +148,7 @@ def crop(picture: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[
     if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
         return picture[top : top + side, left : left + side]
     rows, columns = _mirror(np.arange(top, top + side), height), _mirror(np.arange(left, left + side), width)
-    return picture[rows][:, columns]
+    return np.take(np.take(picture, rows, 0), columns, 1)
 
 
 def _mirror(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -74,12 +74,12 @@ class Linear:
         """(H, W, C) -> the same shape."""
         offset = self.offset + (self.means @ _channel_means(picture) if self.means.any() else 0)
         floats, scales = picture.reshape(-1, picture.shape[2]).astype(np.float32), np.diag(self.values)
-        if not (self.values - np.diag(scales)).any() and not np.ptp(scales) and not np.ptp(offset):
+        if not (self.values - np.diag(scales)).any() and not np.ptp(scales):
             floats *= np.float32(scales[0])
-            floats += np.float32(offset[0] + 0.5)
         else:
-            floats = floats @ self.values.T.astype(np.float32)
-            floats += (offset + 0.5).astype(np.float32)
+            floats = floats @ np.ascontiguousarray(self.values.T, np.float32)
+        alike = np.ptp(offset) < 1e-9  # one number is added several times as fast as a row of them
+        floats += np.float32(offset[0] + 0.5) if alike else (offset + 0.5).astype(np.float32)
         np.clip(floats, 0, 255, out=floats)
         return floats.astype(np.uint8).reshape(picture.shape)
 
@@ -104,6 +104,8 @@ class Table:
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
         table = np.ascontiguousarray(self.values[:, 0])
+        if (self.values == _bits(table)[:, None]).all():
+            return np.asarray((picture & (table[255] ^ table[0])) ^ table[0])
         if picture.size % 2 == 0 and picture.flags.c_contiguous and (self.values == table[:, None]).all():
             pairs = (table.astype(np.uint16)[:, None] << 8 | table).ravel()  # two values at once
             return np.take(pairs, picture.reshape(-1).view(np.uint16)).view(np.uint8).reshape(picture.shape)
@@ -129,7 +131,7 @@ class Histogram:
     def table(self, counts: NDArray[np.int64]) -> Bytes:
         """(C, 256) counts -> (256, C) values."""
         make = {"equalize": _equal, "autocontrast": _stretched}[self.kind]
-        return np.stack([_bytes(make(row)) for row in counts], 1)
+        return _bytes(make(counts)).T
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
@@ -147,17 +149,22 @@ class Histogram:
         return Table(np.zeros((256, channels), np.uint8)).batch(pictures, tables)
 
 
+def _bits(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a table would be that keeps some bits and turns some, as posterize and invert do."""
+    return np.asarray((LEVELS.astype(np.uint8) & (table[255] ^ table[0])) ^ table[0])
+
+
 def _equal(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cumulated counts spread over 0..255, the brightest level's own counts left out of the step between levels."""
-    step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
-    if step == 0:
-        return LEVELS.astype(float)
-    return np.asarray((np.cumsum(counts) - counts + step // 2) // step, float)
+    brightest = 255 - (counts[:, ::-1] > 0).argmax(1)
+    step = (counts.sum(1) - counts[np.arange(len(counts)), brightest]) // 255
+    flat = (np.cumsum(counts, 1) - counts + step[:, None] // 2) // np.maximum(step, 1)[:, None]
+    return np.where(step[:, None] == 0, LEVELS, flat).astype(float)
 
 
 def _stretched(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    low, *_, high = (*np.flatnonzero(counts)[[0, -1]],)
-    return np.array(LEVELS if low == high else (LEVELS - low) * (255 / (high - low)), float)
+    low, high = (counts > 0).argmax(1)[:, None], 255 - (counts[:, ::-1] > 0).argmax(1)[:, None]
+    return np.where(low == high, LEVELS, (LEVELS - low) * (255 / np.maximum(high - low, 1)))
 
 
 @dataclass(frozen=True)
