@@ -16,7 +16,18 @@ from convista.data import geometry as g
 from convista.data.mixing import pairs
 from convista.data.policy import NAMED, WORDS
 from convista.data.resident import do
-from convista.data.values import Blur, Erase, Histogram, Linear, Noise, Sharpness, Table, hash_normal
+from convista.data.values import (
+    Blur,
+    Erase,
+    Histogram,
+    Linear,
+    Noise,
+    Sharpness,
+    Table,
+    _hashed,
+    _sixteen_bits,
+    hash_normal,
+)
 from convista.errors import InputError
 from convista.records import View
 
@@ -414,3 +425,8 @@ def test_a_batch_begun_ahead_is_the_batch_asked_for() -> None:
     ahead.begin(np.arange(4), 1)
     assert torch.equal(ahead(np.arange(5), 1).pictures, augment(few, np.arange(5), 1).pictures)
     assert sorted(made) == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("key", [0, 7, -12, 2**52])
+def test_noise_is_the_same_from_numpy_and_from_torch(key: int) -> None:
+    assert np.array_equal(_hashed(key, 999), _sixteen_bits(key, 999, "cpu").numpy())

@@ -116,7 +116,7 @@ def warp(picture: Tensor, matrices: Tensor, side: int) -> Tensor:
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """(H, W, C) bytes -> (height, width, C), bilinear, each source pixel having its share."""
-    batch = tensor(picture).permute(2, 0, 1)[None]
+    batch = tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]  # the result is laid out as what goes in
     return np.asarray(interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy())
 
 
