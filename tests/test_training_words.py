@@ -209,7 +209,8 @@ def test_a_run_says_its_augmentation_in_full(photos: Path, tmp_path: Path) -> No
     run = library.train(
         photos, model="lenet5", epochs=1, augment="strong", crop=False, flip=False, out=tmp_path / "run"
     )
-    assert run.recipe.augment.startswith("rotate=10,brightness=0.4")
+    assert run.recipe.augment == "strong"
+    assert run.info["policy"].startswith("rotate=10,brightness=0.4")
 
 
 def test_a_contact_sheet_shows_pictures_and_epochs(convista: Call, photos: Path, tmp_path: Path) -> None:

@@ -152,6 +152,13 @@ class Recipe:
         for word in ("label_smoothing", "ema"):
             if getattr(recipe, word) >= 1:
                 raise InputError(f"{word}={getattr(recipe, word)} was given; it must be below 1.")
+        if recipe.balanced and recipe.class_weights:
+            raise InputError("balanced and class_weights were given; each makes up for rare classes: give one of them.")
+        if recipe.whiten and recipe.init == "lsuv":
+            raise InputError("whiten and init=lsuv were given; both decide the first layer, so give one of them.")
+        for word, most in (("mixup", 100), ("cutmix", 100), ("seed", 2**63 - 1)):
+            if getattr(recipe, word) > most:
+                raise InputError(f"{word}={getattr(recipe, word)} was given; it must be at most {most}.")
         if recipe.views not in (1, 2, 6):
             raise InputError(f"views={recipe.views} was given; expected 1, 2 (mirrored too) or 6 (moved, too).")
         if recipe.accumulate > recipe.batch // 2:

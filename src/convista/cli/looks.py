@@ -60,9 +60,9 @@ def _augment(
 
 
 def _words() -> str:
-    from convista.data.policy import ALONE, NAMED, WORDS
+    from convista.data.policy import NAMED, WORDS
 
-    lines = [f"{name:<13}{text or 'nothing'}" for name, text in (NAMED | ALONE).items()]
+    lines = [f"{name:<13}{text or 'nothing'}" for name, text in NAMED.items()]
     for name, word in WORDS.items():
         amount = "" if word.amount is None else f" (={word.amount:g}; {word.least:g} to {word.most:g})"
         lines.append(f"{name:<13}{word.help}{amount}")

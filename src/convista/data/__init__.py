@@ -31,7 +31,7 @@ from convista.data.pictures import (
     usual_side,
 )
 from convista.data.plan import Plan, plans
-from convista.data.policy import WORDS, Policy, flip_changes_class, read_policy
+from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes, read_policy
 from convista.data.resident import Resident
 from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
@@ -63,6 +63,7 @@ __all__ = [
     "eval_batches",
     "eval_view",
     "flip_changes_class",
+    "for_classes",
     "global_batches",
     "inspect",
     "lasting_address",

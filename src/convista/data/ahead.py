@@ -41,6 +41,8 @@ class Ahead:
         """The batch, on the device."""
         begun, self.begun = self.begun, None
         if begun is None or begun[1] != epoch or not np.array_equal(begun[0], indices):
+            if begun is not None and not begun[2].cancel():
+                begun[2].exception()  # its memory is free again before more is taken
             return self.make(indices, epoch).to(self.device)
         batch = begun[2].result()
         if self.stream is not None:

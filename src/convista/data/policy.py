@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "read_policy"]
+__all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "for_classes", "read_policy"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ NAMED = {
     "light": "crop,flip",
     "strong": "resized=0.35,flip,rotate=10,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.05,erase=0.25@0.25",
 }
-ALONE = {"trivial": "crop,flip,trivial", "rand": "crop,flip,rand"}  # what these mean where nothing stands beside them
+ALONE = ("rand", "trivial")  # where nothing stands beside these, windows and mirrors come first
+SURE = ("crop", "alternate")  # these happen always
 WINDOWS, MIRRORS = ("crop", "resized"), ("flip", "alternate")
 
 
@@ -89,7 +90,8 @@ class Policy:
     acts: tuple[Act, ...] = ()
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.acts)) or "none"
+        text = ",".join(map(str, self.acts)) or "none"
+        return f"{text}@1" if text.partition("=")[0] in ALONE and "@" not in text and len(self.acts) == 1 else text
 
     def has(self, *words: str) -> bool:
         """Whether one of these operations is among them."""
@@ -107,6 +109,11 @@ class Policy:
         return found if found.has(*MIRRORS) or flip is None else Policy((*found.acts, Act("flip", chance=0.5)))
 
 
+def for_classes(text: str, crop: bool, flip: bool | None, labels: Sequence[str]) -> Policy:
+    """What the words of a recipe come to for these classes: no mirrors where they change it."""
+    return read_policy(text).allowing(crop, False if flip is None and flip_changes_class(labels) else flip)
+
+
 def _usual(word: str) -> float:
     return 0.5 if word == "flip" else 1.0
 
@@ -119,7 +126,9 @@ def read_policy(text: str) -> Policy:
     convista.errors.InputError: rotate=500 was given; expected 0 to 180: turned by up to so many degrees.
     """
     text = text.strip()
-    parts = ALONE.get(text, text).split(",")
+    parts = text.split(",")
+    if len(parts) == 1 and text.partition("=")[0] in ALONE and "@" not in text:
+        parts = ["crop", "flip", text]
     acts = [act for part in parts for act in _read(part.strip())]
     for words in (WINDOWS, MIRRORS):
         if sum(act.word in words for act in acts) > 1:
@@ -140,6 +149,8 @@ def _read(part: str) -> list[Act]:
     if amount is not None and word.amount is None:
         raise InputError(f"{part} was given; {name} takes no amount: {word.help}.")
     value = word.amount if amount is None else _number(part, amount, word.least, word.most, word.help)
+    if chance is not None and name in SURE:
+        raise InputError(f"{part} was given; {name} takes no chance: {word.help}.")
     often = _usual(name) if chance is None else _number(part, chance, 0.0, 1.0, "how often it happens")
     return [Act(name, value, often)]
 

@@ -36,7 +36,7 @@ class Resident:
 
         `room` is that memory in bytes, asked of the device if not given.
         """
-        room = torch.cuda.mem_get_info(device)[0] if room is None else room
+        room = _free(device) if room is None else room
         if (pictures.rows < 0).any() or len(pictures) * math.prod(pictures.shape) > PART * room:
             return None
         pixels = torch.empty((len(pictures), *pictures.shape), dtype=torch.uint8, device=device)
@@ -50,6 +50,12 @@ class Resident:
         return do(self.pixels[torch.from_numpy(indices).to(self.pixels.device)], plans)
 
 
+def _free(device: torch.device) -> int:
+    """Bytes free on a GPU, those included that torch keeps for later."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
 def do(stored: Tensor, plans: list[Plan]) -> Tensor:
     """Stored pictures (n, S, S, C) as bytes -> (n, C, side, side), equal to `plan.image` of each to a grey level."""
     stored = stored.permute(0, 3, 1, 2)
@@ -57,13 +63,18 @@ def do(stored: Tensor, plans: list[Plan]) -> Tensor:
     result = torch.empty((len(plans), stored.shape[1], side, side), dtype=torch.float32, device=stored.device)
     for place, chosen in _grouped([_placing(plan) for plan in plans]).items():
         own = [plans[i] for i in chosen]
-        result[chosen] = PLACINGS[place](stored[chosen], own).float()
+        result[chosen] = _rounded(PLACINGS[place](stored[chosen], own).float())
     for turn in range(max(len(plan.steps) for plan in plans)):
         for kind, chosen in _grouped([_kind(plan, turn) for plan in plans]).items():
             if kind is not None:
                 steps: list[Step] = [plans[i].steps[turn] for i in chosen]
-                result[chosen] = steps[0].batch(result[chosen], steps).clamp(0, 255)  # type: ignore[arg-type]
-    return result.add_(0.5).to(torch.uint8).contiguous(memory_format=torch.channels_last)
+                result[chosen] = _rounded(steps[0].batch(result[chosen], steps))  # type: ignore[arg-type]
+    return result.to(torch.uint8).contiguous(memory_format=torch.channels_last)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """To whole levels within 0..255, as bytes are between two steps on a processor."""
+    return values.add(0.5).clamp_(0, 255).floor_()
 
 
 def _grouped(keys: Sequence[Key]) -> dict[Key, list[int]]:
@@ -79,7 +90,7 @@ def _kind(plan: Plan, turn: int) -> type | None:
 
 def _placing(plan: Plan) -> str:
     if plan.warp is not None:
-        return "warp"
+        return "coarse" if g.coarseness(plan.matrix, plan.side) > g.COARSE else "warp"
     return "cut" if plan.window[2:] == (plan.side, plan.side) else "resize"
 
 
@@ -123,16 +134,18 @@ def _shares(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
+def _coarse(stored: Tensor, plans: list[Plan]) -> Tensor:
+    """Moves that would skip pixels, one by one on the processor."""
+    rows = stored.permute(0, 2, 3, 1).cpu().numpy()
+    done = np.stack([plan.placed(row) for plan, row in zip(plans, rows, strict=True)])
+    return torch.from_numpy(done).permute(0, 3, 1, 2).to(stored.device)
+
+
 def _warp(stored: Tensor, plans: list[Plan]) -> Tensor:
-    """Any move; those that would skip pixels one by one."""
+    """Any other move."""
     side = plans[0].side
-    coarse = [plan for plan in plans if g.coarseness(plan.matrix, side) > g.COARSE]
-    if coarse:
-        rows = stored.permute(0, 2, 3, 1).cpu().numpy()
-        done = np.stack([plan.placed(row) for plan, row in zip(plans, rows, strict=True)])
-        return torch.from_numpy(done).permute(0, 3, 1, 2).to(stored.device)
     matrices = torch.from_numpy(np.stack([plan.matrix for plan in plans])).to(stored.device, torch.float32)
     return g.warp(stored.float(), matrices, side)
 
 
-PLACINGS = {"cut": _cut, "resize": _resize, "warp": _warp}
+PLACINGS = {"coarse": _coarse, "cut": _cut, "resize": _resize, "warp": _warp}

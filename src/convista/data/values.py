@@ -231,7 +231,8 @@ class Blur:
     def batch(self, pictures: Tensor, steps: list[Blur]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
         reach = min(max(_reach(step.sigma) for step in steps), *(side - 1 for side in pictures.shape[2:]))
-        weights = pictures.new_tensor(np.stack([kernel(step.sigma, reach) for step in steps]))
+        own = [kernel(step.sigma, min(_reach(step.sigma), reach)) for step in steps]
+        weights = pictures.new_tensor(np.stack([np.pad(row, reach - len(row) // 2) for row in own]))
         for axis in (2, 3):
             margin = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
             wide, size = pad(pictures, margin, mode="reflect"), pictures.shape[axis]
@@ -274,8 +275,7 @@ class Noise:
 
 def hash_normal(key: int, count: int, device: torch.device | str = "cpu") -> Tensor:
     """(count,) normal numbers, the same on any device: SplitMix64 of `key`, sixteen bits each."""
-    table = torch.from_numpy(_quantiles()).to(device)
-    return table[_sixteen_bits(key, count, device)]
+    return _quantiles_on(str(device))[_sixteen_bits(key, count, device)]
 
 
 def _hashed(key: int, count: int) -> NDArray[np.uint16]:
@@ -296,6 +296,11 @@ def _sixteen_bits(key: int, count: int, device: torch.device | str) -> Tensor:
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * -7723592293110705685
     z = z ^ ((z >> 31) & ((1 << 33) - 1))
     return z.view(torch.int16)[:count].to(torch.int32) + 32768
+
+
+@lru_cache
+def _quantiles_on(device: str) -> Tensor:
+    return torch.from_numpy(_quantiles()).to(device)
 
 
 @lru_cache

@@ -33,6 +33,8 @@ from convista.training import (
     Training,
     Where,
     World,
+    check_compiler,
+    check_shares,
     check_tensorboard,
     freeze_whitened,
     logits_of,
@@ -68,6 +70,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     network_of(recipe)
     read_policy(recipe.augment)
     device = pick_device(place.device)
+    if recipe.compile:
+        check_compiler(device)
     if place.tensorboard:
         check_tensorboard()
     if recipe.batch < world.size:
@@ -84,6 +88,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         refuse_if_strict(prepared, place.strict)
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
+        check_shares(len(prepared.splits["train"]), recipe, world)
         view, recipe = world.once(lambda: seen_as(recipe, table, stored, prepared))
         world.once(lambda: check_room(out, table, averaged=recipe.ema > 0))
         origin = {"command": without_secrets(console.command), "device": place.device, "job": job_of_torchrun()}
@@ -134,21 +139,21 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     prior = np.array(run.info["prior"])
     scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
     write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
-    work = _work(run, history, device, world, console)
-    return run.update(
+    done = run.update(
         status="done",
-        work=work,
         epochs=len(history),
         best_epoch=training.state.best_epoch,
         seconds=round(sum(row.seconds for row in history), 2),
         val=asdict(scores["val"]),
         test=asdict(scores["test"]),
     )
+    return done.update(work=_work(done, history, device, world, console))
 
 
 def _work(run: Run, history: list[Epoch], device: torch.device, world: World, console: Console) -> dict[str, float]:
     """Multiply-accumulates a second in training, and a large product's here; empty where training was soon over."""
-    if device.type == "cpu" and sum(row.seconds for row in history) < WORTH_MEASURING:
+    short = sum(row.seconds for row in history) < WORTH_MEASURING
+    if device.type == "cpu" and (short or run.recipe.precision == "fp16"):  # which a processor only emulates
         return {}
     used = 3 * run.cost.macs * statistics.median(row.pictures_per_second for row in history) / world.size
     peak = measured_peak(device, run.recipe.precision)

@@ -18,7 +18,7 @@ from convista.data import (
     Policy,
     centre,
     channel_statistics,
-    flip_changes_class,
+    for_classes,
     open_cache,
     open_source,
     prepare,
@@ -34,6 +34,7 @@ from convista.records import View
 __all__ = ["Looks", "Sheet", "contact_sheet"]
 
 LARGEST = 224  # pixels a side, where pictures are larger
+MOST = 1 << 27  # pixels on a sheet
 TILE = 128  # at least so many pixels a side on the sheet
 GAP, HEAD, LEFT = 6, 26, 130  # pixels between tiles, above them, and for the classes' names
 PAPER, INK, SOFT = (251, 250, 247), (27, 31, 36), (92, 102, 114)
@@ -69,7 +70,7 @@ class Sheet:
 
 def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Sheet:
     """Draws it into `out` (.png or .jpg). Raises `InputError` for words that make no sense, `DataError` for data."""
-    policy = read_policy(looks.augment)
+    read_policy(looks.augment)
     _check(looks, out)
     source = open_source(data)
     side = looks.image or min(LARGEST, usual_side(source) or LARGEST)
@@ -78,8 +79,7 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     found = prepare(source, stored, looks.channels, looks.seed, cache)
     train = found.splits["train"]
     view = View(side, stored, looks.channels, *channel_statistics(train))
-    flip = False if looks.flip is None and flip_changes_class(found.labels) else looks.flip
-    policy = policy.allowing(looks.crop, flip)
+    policy = for_classes(looks.augment, looks.crop, looks.flip, found.labels)
     augment = Augmentation(policy, view, looks.seed, Mixing(looks.mixup, looks.cutmix))
     chosen = _one_of_each(train, looks.pictures)
     start = time.perf_counter()
@@ -100,6 +100,11 @@ def _check(looks: Looks, out: Path) -> None:
     for name in ("mixup", "cutmix"):
         if not 0 <= getattr(looks, name) < float("inf"):
             raise InputError(f"{name}={getattr(looks, name)} was given; it must be at least 0.")
+    if looks.pictures * looks.epochs * (looks.image or LARGEST) ** 2 > MOST:
+        raise InputError(
+            f"{looks.pictures} pictures over {looks.epochs} epochs at {looks.image or LARGEST} pixels make too large a "
+            "sheet. Ask for fewer pictures or epochs, or a smaller --image."
+        )
     if looks.channels not in (1, 3):
         raise InputError(f"channels={looks.channels} was given; pictures have 1 (grey) or 3 (colour).")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):

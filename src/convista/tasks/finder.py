@@ -13,7 +13,7 @@ from convista.records import Recipe
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, seen_as
 from convista.tasks.start import check_start, write_start
-from convista.training import Console, Finder, Sweep, Where, World
+from convista.training import Console, Finder, Sweep, Where, World, freeze_whitened
 
 __all__ = ["find_rate"]
 
@@ -38,6 +38,7 @@ def find_rate(
             torch.manual_seed(recipe.seed)
             net, splits = table(), prepared.splits
             write_start(net, recipe, splits["train"], view, place)
+            freeze_whitened(net, recipe)
             finder = Finder(
                 net, splits["train"], splits["val"], view, recipe, Where(Path(folder), place, world), console
             )

@@ -24,6 +24,7 @@ from convista.blocks import Spec
 from convista.data import (
     Prepared,
     lasting_address,
+    read_policy,
 )
 from convista.errors import RunError, StorageError
 from convista.files import storage_error, write_atomically
@@ -126,6 +127,7 @@ def write_run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
         recipe=recipe.to_json(),
+        policy=str(read_policy(recipe.augment).allowing(recipe.crop, recipe.flip)),
         view=asdict(view),
         fingerprint=prepared.fingerprint,
         prior=prior.tolist(),

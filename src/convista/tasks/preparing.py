@@ -17,7 +17,6 @@ from convista.data import (
     flip_changes_class,
     open_cache,
     prepare,
-    read_policy,
     reasons,
     stored_side,
     user_cache,
@@ -97,10 +96,15 @@ def refuse_if_strict(prepared: Prepared, strict: bool) -> None:
 
 
 def seen_as(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> tuple[View, Recipe]:
-    """How the network sees pictures, and the recipe with its augmentation in full.
+    """How the network sees pictures, and the recipe with `flip` decided: no mirrors where they would change the class.
 
-    There are no mirrors where they would change the class.
+    Raises `InputError` for views that are mirrored where training must not.
     """
     view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
-    flip = False if recipe.flip is None and flip_changes_class(prepared.labels) else recipe.flip
-    return view, recipe.with_(augment=str(read_policy(recipe.augment).allowing(recipe.crop, flip)))
+    changes = recipe.flip is None and flip_changes_class(prepared.labels)
+    if changes and recipe.views > 1:
+        raise InputError(
+            f"views={recipe.views} was given, but mirrored pictures of these classes show something else "
+            f"({', '.join(prepared.labels[:3])}, …). Leave it out, or say --flip if they do not."
+        )
+    return view, recipe.with_(flip=False) if changes else recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from convista.blocks import Spec, scale_weights, zero_last
+from convista.blocks import Spec, zero_last
 from convista.data import Normalise, Pictures, eval_view, global_batches
 from convista.records import Recipe, View
 from convista.training import first_convolution, initialise
@@ -30,4 +30,3 @@ def write_start(net: nn.Module, recipe: Recipe, pictures: Pictures, view: View, 
         return Normalise.of(view, device)(eval_view(pictures, first, view)[0].to(device))
 
     initialise(net, recipe, first_batch)
-    scale_weights(net, recipe.init_scale)

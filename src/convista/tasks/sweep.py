@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from convista.data import open_source, read_policy
+from convista.data import lasting_address, open_source, read_policy
 from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
-from convista.files import make_folder, storage_error
+from convista.files import make_folder, storage_error, without_secrets
 from convista.records import Recipe
 from convista.tasks.axes import Axes, combinations, label
 from convista.tasks.classify import Place, resume_classifier, train_classifier
@@ -51,9 +51,9 @@ def train_sweep(
     try:
         make_folder(out)
         ledger = Ledger(out, {}).update(
-            data=data if data == "digits" and not Path(data).exists() else str(Path(data).resolve()),
+            data=lasting_address(data),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=console.command,
+            command=without_secrets(console.command),
             device=place.device,
             strict=place.strict,
             tensorboard=place.tensorboard,

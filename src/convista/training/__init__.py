@@ -1,6 +1,6 @@
 """Training and judging one network."""
 
-from convista.training.arithmetic import Arithmetic
+from convista.training.arithmetic import Arithmetic, check_compiler
 from convista.training.average import Average
 from convista.training.board import check_tensorboard, watching
 from convista.training.diagnose import diagnose
@@ -10,7 +10,7 @@ from convista.training.health import Diagnosis, Finding, LayerHealth
 from convista.training.initial import first_convolution, freeze_whitened, initialise, lsuv, whiten
 from convista.training.judge import logits_of, look
 from convista.training.lamb import Lamb
-from convista.training.loop import Training
+from convista.training.loop import Training, check_shares
 from convista.training.metrics import calibration_error, figures, score, softmax
 from convista.training.muon import Muon, orthogonal
 from convista.training.objective import Objective, balancing_weights
@@ -44,6 +44,8 @@ __all__ = [
     "World",
     "balancing_weights",
     "calibration_error",
+    "check_compiler",
+    "check_shares",
     "check_tensorboard",
     "default_lr",
     "diagnose",

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from convista.errors import InputError
 
-__all__ = ["Arithmetic", "compiled"]
+__all__ = ["Arithmetic", "check_compiler", "compiled"]
 
 KINDS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -62,8 +62,13 @@ class Arithmetic:
 
 def compiled(net: nn.Module, device: torch.device) -> nn.Module:
     """The network as `torch.compile` makes it, sharing its weights. Raises `InputError` without a C++ compiler."""
+    check_compiler(device)
+    return torch.compile(net)  # type: ignore[return-value]
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raises `InputError` where `torch.compile` would find no C++ compiler for a processor."""
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
         raise InputError(
             "--compile needs a C++ compiler on the path, such as g++. Install one, or leave the option out."
         )
-    return torch.compile(net)  # type: ignore[return-value]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from convista.data import global_batches
 from convista.errors import InputError, InterruptedRunError
 from convista.training.loop import Training
 from convista.training.state import Progress
@@ -110,9 +109,10 @@ class Finder(Training):
 
     def _loss_of_step(self, net: nn.Module, step: int) -> float:
         self.state.epoch, self.state.batch = divmod(step, self.steps)
-        batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, self.state.epoch)
-        before, indices = self.state.loss_sum, batches[self.state.batch]
-        self.step(net, indices)
+        before, indices = self.state.loss_sum, self.batches()[self.state.batch]
+        seen = self.state.seen
+        while self.state.seen == seen and not self.broken:  # fp16 skips a step while its scale is too large
+            self.step(net, indices)
         loss = (self.state.loss_sum - before) / len(indices)
         if self.world.first:
             self.console.show(Progress(1, 1, step + 1, self.count, loss, 0.0))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import unfold
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convista.blocks import INITIALISERS, orthonormal, weighted, zero_last
+from convista.blocks import INITIALISERS, orthonormal, scale_weights, weighted, zero_last
 from convista.errors import InputError
 from convista.records import Recipe
 
@@ -33,6 +33,7 @@ def initialise(net: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor]) -
         INITIALISERS[recipe.init](net)
     if recipe.zero_last:
         zero_last(net)
+    scale_weights(net, recipe.init_scale)
     if recipe.whiten:
         whiten(net, pictures())
 

@@ -27,7 +27,7 @@ def look(net: nn.Module, x: Tensor, views: int = 1) -> Tensor:
     """
     moved = [x]
     if views == 6:
-        by = max(1, x.shape[3] // 32)
+        by = min(max(1, x.shape[3] // 32), *(side - 1 for side in x.shape[2:]))
         wide = pad(x, (by,) * 4, "reflect")
         moved += [wide[:, :, a : a + x.shape[2], a : a + x.shape[3]] for a in (0, 2 * by)]
     seen = [view for way in moved for view in ([way, way.flip(3)] if views > 1 else [way])]

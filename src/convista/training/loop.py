@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from convista.models import save_weights
 from convista.records import Epoch, Preprocessing, Recipe, View
 from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
-from convista.training.distributed import share_statistics
+from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
 from convista.training.objective import Objective, balancing_weights
@@ -42,9 +43,17 @@ from convista.training.schedules import rate
 from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
 from convista.training.undo import Undo
 
-__all__ = ["Training"]
+__all__ = ["Training", "check_shares"]
 
 STRIKES = 3  # losses that are not a number before the run is given up
+
+
+def check_shares(pictures: int, recipe: Recipe, world: World) -> None:
+    """Raises `InputError` where a part of a batch would be smaller than the number of processes."""
+    least = pictures // steps_in_epoch(pictures, recipe.batch)
+    if least // min(recipe.accumulate, max(1, least // 2)) < world.size:
+        parts = f" in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+        raise InputError(f"A batch of {min(least, recipe.batch)}{parts} cannot be shared by {world.size} processes.")
 
 
 @dataclass
@@ -62,8 +71,7 @@ class Training:
     def __post_init__(self) -> None:
         self.world, self.device, self.state, recipe = self.where.world, self.where.device, State(), self.recipe
         self.steps = steps_in_epoch(len(self.train), self.recipe.batch)
-        if len(self.train) // self.steps < self.world.size:
-            raise InputError(f"A batch of {self.recipe.batch} cannot be shared by {self.world.size} processes.")
+        check_shares(len(self.train), recipe, self.world)
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.world.size > 1:
             share_statistics(self.net)
@@ -81,13 +89,13 @@ class Training:
             Arithmetic(recipe.precision, self.device),
         )
         self.augment = Augmentation(
-            read_policy(recipe.augment),
+            read_policy(recipe.augment).allowing(recipe.crop, recipe.flip),
             self.view,
             recipe.seed,
             Mixing(recipe.mixup, recipe.cutmix),
             Resident.of(self.train, self.device) if self.device.type == "cuda" else None,
         )
-        self.ahead = Ahead(lambda indices, epoch: self.augment(self.train, indices, epoch), self.device)
+        self.ahead = Ahead(partial(self.augment, self.train), self.device)
         self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
@@ -107,8 +115,7 @@ class Training:
 
     def _train_epoch(self, net: nn.Module) -> None:
         state = self.state
-        classes = self.train.targets if self.recipe.balanced else None
-        batches = global_batches(len(self.train), self.recipe.batch, self.recipe.seed, state.epoch, classes)
+        batches = self.batches()
         for number, indices in enumerate(batches[state.batch :], state.batch + 1):
             start = time.monotonic()
             self.upcoming = batches[number] if number < len(batches) else None
@@ -117,6 +124,11 @@ class Training:
             state.seconds += time.monotonic() - start
             self._show()
             self._checkpoint_when_due()
+
+    def batches(self) -> list[NDArray[np.int64]]:
+        """The epoch's global batches."""
+        classes = self.train.targets if self.recipe.balanced else None
+        return global_batches(len(self.train), self.recipe.batch, self.recipe.seed, self.state.epoch, classes)
 
     def step(self, net: nn.Module, indices: NDArray[np.int64]) -> None:
         """One global batch: look, guess, judge, push; or one step back where the loss or a gradient is no number."""
@@ -142,15 +154,14 @@ class Training:
         """Loss and hits of this process's pictures, and their gradients; in more parts where memory runs out."""
         while True:
             torch.manual_seed(self._generator_seed(self.state.epoch * self.steps + self.state.batch))
-            try:
+            with suppress(torch.OutOfMemoryError):
                 return self._accumulated(net, self._parts(indices), len(indices))
-            except torch.OutOfMemoryError:
-                self._split(len(indices) // self.world.size)
+            self._split(len(indices) // self.world.size)
 
     def _parts(self, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """This process's share of a batch, in the parts that pass one after another."""
-        mine = indices[self.world.rank :: self.world.size]
-        return np.array_split(mine, min(self.state.parts, max(1, len(mine) // 2)))
+        """This process's share of each part of a batch; the parts are the same for any number of processes."""
+        parts = np.array_split(indices, min(self.state.parts, len(indices) // 2))
+        return [part[self.world.rank :: self.world.size] for part in parts]
 
     def _accumulated(self, net: nn.Module, parts: list[NDArray[np.int64]], count: int) -> tuple[float, float]:
         """The parts one after another; only behind the last one do processes share their gradients."""
@@ -187,8 +198,9 @@ class Training:
             raise InputError(
                 f"There is not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
                 f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}."
-            ) from None
+            )
         self.state.parts *= 2
+        self.undo.again()  # statistics of normalisation have seen some parts
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self._tell(f"Out of memory: each batch passes in {self.state.parts} parts from here on.")
@@ -300,7 +312,7 @@ class Training:
             self.net.load_state_dict(content["net"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.undo.earlier = content["earlier"]
-            self.arithmetic.load(content["arithmetic"])
+            self.arithmetic.load(content.get("arithmetic") or {})
             if self.average is not None:
                 self.average.net.load_state_dict(content["average"])
         except Exception as error:  # a damaged archive fails in many ways

@@ -26,10 +26,11 @@ def recalibrate(
     world: World | None = None,
     arithmetic: Callable[[], Any] | None = None,
 ) -> None:
-    """Means and variances over training pictures, each batch counting alike, in place of the running ones.
+    """The mean over batches of their means and variances, in place of the running ones.
 
-    Running ones lag behind the weights, and an average of weights has never computed any (Wu and Johnson 2021,
-    "precise BN"). Up to 4,096 pictures in batches of 64, unchanged, in a fixed order; processes share them.
+    Running ones lag behind the weights, and an average of weights has never computed any (after "precise BN", Wu and
+    Johnson 2021, who add the variance of the batches' means, which is small for maps). Up to 4,096 pictures in batches
+    of 64, unchanged, in a fixed order; processes share them.
     """
     world, normalise = world or World(), Normalise.of(view, device)
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]

@@ -33,6 +33,12 @@ class Undo:
         for copy, tensor in zip(self.before, now, strict=True):
             copy.copy_(tensor)
 
+    @torch.no_grad()
+    def again(self) -> None:
+        """To before the step at hand, none of which was taken yet."""
+        for tensor, copy in zip(self._live(), self.before, strict=True):
+            tensor.copy_(copy)
+
     def accept(self) -> None:
         """The step at hand was taken: what was noted is now one step back."""
         self.before, self.earlier = self.earlier or [], self.before
