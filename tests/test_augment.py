@@ -424,7 +424,7 @@ def test_a_batch_begun_ahead_is_the_batch_asked_for() -> None:
     assert torch.equal(ahead(np.arange(4), 1).pictures, augment(few, np.arange(4), 1).pictures)
     ahead.begin(np.arange(4), 1)
     assert torch.equal(ahead(np.arange(5), 1).pictures, augment(few, np.arange(5), 1).pictures)
-    assert sorted(made) == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    assert [0, 1, 2, 3, 4] in made
 
 
 @pytest.mark.parametrize("key", [0, 7, -12, 2**52])

@@ -7,6 +7,8 @@ is found. Places are in pixels from the upper left corner; the middle of the fir
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ __all__ = [
     "crop",
     "flipped",
     "grid",
+    "interleaved",
     "mirror",
     "move_boxes",
     "move_points",
@@ -116,8 +119,17 @@ def warp(picture: Tensor, matrices: Tensor, side: int) -> Tensor:
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """(H, W, C) bytes -> (height, width, C), bilinear, each source pixel having its share."""
-    batch = tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]  # the result is laid out as what goes in
-    return np.asarray(interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy())
+    batch = tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    return interleaved(interpolate(batch, (height, width), mode="bilinear", antialias=True)[0].numpy())
+
+
+def interleaved(planes: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Channels (H, W) cut to whole numbers -> (H, W, C) bytes; several times as fast as a transposition."""
+    planes = list(planes)
+    result = np.empty((*planes[0].shape, len(planes)), np.uint8)
+    for channel, plane in enumerate(planes):
+        result[..., channel] = plane
+    return result
 
 
 def coarseness(matrix: Matrix, side: int) -> float:
@@ -136,10 +148,7 @@ def moved(picture: NDArray[np.uint8], matrix: Matrix, side: int) -> NDArray[np.u
     batch = tensor(picture).permute(2, 0, 1)[None].to(torch.float32)
     planes = warp(batch, torch.from_numpy(matrix)[None].to(torch.float32), side)[0].numpy()
     planes += 0.5
-    result = np.empty((side, side, len(planes)), np.uint8)
-    for channel, plane in enumerate(planes):
-        result[..., channel] = plane  # numpy cuts off, and does so faster than torch
-    return result
+    return interleaved(planes)  # numpy cuts off, and does so faster than torch
 
 
 def crop(picture: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:

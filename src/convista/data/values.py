@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from convista.data.geometry import tensor
+from convista.data.geometry import interleaved, tensor
 
 __all__ = ["Blur", "Erase", "Histogram", "Linear", "Noise", "Sharpness", "Step", "Table", "hash_normal", "kernel"]
 
@@ -84,7 +84,7 @@ class Linear:
         floats += np.float32(offset[0] + 0.5) if alike else (offset + 0.5).astype(np.float32)
         np.clip(floats, 0, 255, out=floats)
         values = floats.astype(np.uint8).reshape(*picture.shape[:2], -1)
-        return values if values.shape == picture.shape else np.repeat(values, picture.shape[2], 2)
+        return values if values.shape == picture.shape else interleaved([values[..., 0]] * picture.shape[2])
 
     def batch(self, pictures: Tensor, steps: list[Linear]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
