@@ -7,17 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from convista.errors import StorageError
+from convista.errors import InputError, StorageError
 
-__all__ = [
-    "make_folder",
-    "shown",
-    "storage_error",
-    "sweep",
-    "without_login",
-    "without_secrets",
-    "write_atomically",
-]
+__all__ = ["check_parent", "make_folder", "shown", "storage_error", "sweep", "without_login", "without_secrets", "write_atomically"]
 
 WHY = {
     errno.ENOSPC: "the disk is full",
@@ -74,6 +66,14 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise storage_error(path, error) from None
     return path
+
+
+def check_parent(path: Path) -> None:
+    """Raises `InputError` where the folder that a file is to be written into does not exist."""
+    if not path.parent.is_dir():
+        raise InputError(
+            f"There is no folder {path.parent} to write {path.name} into. Make it, or choose another --out."
+        )
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convista.errors import InputError, UnknownNameError
-from convista.files import write_atomically
+from convista.files import check_parent, write_atomically
 from convista.records import Predictions, Recipe, Score
 from convista.reports import (
     Material,
@@ -119,7 +119,8 @@ def sweep(
     """Trains every combination of the values that `axes` names, one after another, and compares the runs.
 
     `axes` is such as `{"lr": [1e-3, 3e-3], "seed": range(5)}` or `["lr=1e-3,3e-3", "seed=0..4"]`; a recipe's table
-    `[sweep]` holds some, too. The other words are those of `train`. Each run has its folder in that of the sweep;
+    `[sweep]` holds some, too. The other words are those of `train`; one with a list of values is an axis as well. Each
+    run has its folder in that of the sweep;
     `resume=FOLDER` goes on with a sweep that was interrupted. A run that fails is noted and the others go on.
 
     >>> import convista
@@ -133,7 +134,9 @@ def sweep(
         raise InputError("A sweep trains in one process: start it without torchrun, or each of its runs with it.")
     if resume is not None:
         return resume_sweep(resume, place, console, _reported)
-    words, found = _planned(recipe, words, _axes(axes))
+    several = {word: values for word, values in words.items() if isinstance(values, list | tuple | range)}
+    once = {word: value for word, value in words.items() if word not in several}
+    words, found = _planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
     return train_sweep(os.fspath(data or ""), words, found, place, console, _reported)
@@ -148,9 +151,11 @@ def compare(*runs: Run | Folder, out: Folder | None = None) -> Comparison:
     """
     pages = {".html": comparison_page, ".csv": comparison_csv}
     kind = None if out is None else Path(out).suffix.lower()
+    if out is not None:
+        check_parent(Path(out))
     if kind is not None and kind not in pages:
         raise InputError(f"--out {out} was given; expected a name that ends in .html or .csv.")
-    found = compare_runs(runs)
+    found = compare_runs(run for given in runs for run in (given if isinstance(given, list | tuple) else [given]))
     if out is not None and kind is not None:
         write_atomically(Path(out), pages[kind](found))
     return found
@@ -199,6 +204,8 @@ def doctor(
     ('zero-weights', 'c1.conv')
     """
     draw = {".html": health_page, ".svg": health_drawing}
+    if out is not None:
+        check_parent(Path(out))
     if out is not None and Path(out).suffix.lower() not in draw:
         raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .html or .svg.")
     for word in words.keys() - VISIT:
@@ -234,6 +241,8 @@ def lr_find(
     _check_folder(data)
     if "lr" in words:
         raise InputError(f"lr={words['lr']} was given, but lr_find looks for it: leave it out.")
+    if out is not None:
+        check_parent(Path(out))
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .svg.")
     device = words.pop("device", "auto")

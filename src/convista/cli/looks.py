@@ -34,7 +34,8 @@ def _augment(
     image: Annotated[
         int | None, typer.Option(help="Side that the network sees; the pictures' own, at most 224.")
     ] = None,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 3,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for colour, which is usual.")] = None,
+    model: Annotated[str | None, typer.Option(help="Side and channels as this network takes them.")] = None,
     pictures: Annotated[int, typer.Option(help="Rows of the sheet.")] = 8,
     epochs: Annotated[int, typer.Option(help="Columns of the sheet.")] = 8,
     seed: Annotated[int, typer.Option(help="The same as in training shows the same.")] = 0,
@@ -50,12 +51,14 @@ def _augment(
         raise InputError("No pictures were given: name a folder with one folder per class, a .zip, or digits.")
     from convista.tasks.contact import Looks, contact_sheet
 
-    looks = Looks(augment, crop, flip, mixup, cutmix, image, channels, pictures, epochs, seed)
+    looks = Looks(augment, crop, flip, mixup, cutmix, image, channels, model, pictures, epochs, seed)
     sheet = contact_sheet(data, looks, out)
     if json:
         print(json_text.dumps(asdict(sheet) | {"path": str(sheet.path)}))
     else:
         print(f"policy: {sheet.policy}\nsheet:  {sheet.path}")
+        if sheet.note:
+            print(sheet.note, file=sys.stderr)
         print(f"speed:  {sheet.pictures_per_second:,.0f} pictures/s of {sheet.image} pixels", file=sys.stderr)
 
 

@@ -31,7 +31,7 @@ from convista.data.pictures import (
     usual_side,
 )
 from convista.data.plan import Plan, plans
-from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes, read_policy
+from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes, mirrors_note, read_policy
 from convista.data.resident import Resident
 from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
@@ -68,6 +68,7 @@ __all__ = [
     "inspect",
     "lasting_address",
     "list_pictures",
+    "mirrors_note",
     "open_cache",
     "open_source",
     "permutation",

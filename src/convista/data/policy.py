@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "for_classes", "read_policy"]
+__all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "for_classes", "mirrors_note", "read_policy"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ NAMED = {
     "strong": "resized=0.35,flip,rotate=10,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.05,erase=0.25@0.25",
 }
 ALONE = ("rand", "trivial")  # where nothing stands beside these, windows and mirrors come first
+ALSO = {"grayscale": "grey", "color": "saturation", "randaugment": "rand", "trivialaugment": "trivial"}
 SURE = ("crop", "alternate")  # these happen always
 WINDOWS, MIRRORS = ("crop", "resized"), ("flip", "alternate")
 
@@ -114,6 +115,14 @@ def for_classes(text: str, crop: bool, flip: bool | None, labels: Sequence[str])
     return read_policy(text).allowing(crop, False if flip is None and flip_changes_class(labels) else flip)
 
 
+def mirrors_note(flip: bool | None, policy: Policy, labels: Sequence[str]) -> str:
+    """Why there are no mirrors, where nobody asked for that; else nothing."""
+    if flip is not None or policy.has(*MIRRORS) or not flip_changes_class(labels):
+        return ""
+    shown = ", ".join(labels[:3])
+    return f"Pictures are not mirrored: of classes such as {shown} that may show something else. --flip turns it on."
+
+
 def _usual(word: str) -> float:
     return 0.5 if word == "flip" else 1.0
 
@@ -125,7 +134,7 @@ def read_policy(text: str) -> Policy:
     Traceback (most recent call last):
     convista.errors.InputError: rotate=500 was given; expected 0 to 180: turned by up to so many degrees.
     """
-    text = text.strip()
+    text = re.sub(r"\s*([=@,])\s*", r"\1", text.strip().lower()).rstrip(",")
     parts = text.split(",")
     if len(parts) == 1 and text.partition("=")[0] in ALONE and "@" not in text:
         parts = ["crop", "flip", text]
@@ -141,8 +150,12 @@ def _read(part: str) -> list[Act]:
         return [act for piece in NAMED[part].split(",") if piece for act in _read(piece)]
     found = re.fullmatch(r"([a-z_]+)(?:=([^@=]+))?(?:@([^@=]+))?", part)
     if not found:
-        raise InputError(f"'{part}' was given in augment; expected WORD, WORD=AMOUNT or WORD=AMOUNT@CHANCE.")
+        raise InputError(
+            f"'{part}' was given in augment; expected WORD, WORD=AMOUNT or WORD=AMOUNT@CHANCE; "
+            "convista augment --words lists them."
+        )
     name, amount, chance = found.groups()
+    name = ALSO.get(name, name)
     if name not in WORDS:
         raise UnknownNameError("augmentation", name, [*NAMED, *WORDS])
     word = WORDS[name]

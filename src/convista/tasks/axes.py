@@ -41,13 +41,16 @@ def parse_axes(texts: Iterable[str]) -> Axes:
 def axis(word: str, values: Any) -> tuple[Any, ...]:
     """The values of a word: a list of them, or a text such as `1e-3,3e-3` or `0..4` (both ends count).
 
+    Values of `augment`, which hold commas, stand between semicolons: `light;light,rotate=15`.
+
     Raises `InputError` for an unknown word, and for values that are none, not of its kind, or come twice.
     """
     types = {f.name: str(f.type) for f in fields(Recipe)}
     if word not in types:
         raise UnknownNameError("option", word, types)
     if isinstance(values, str):
-        several = [value for part in values.split(",") for value in _typed(word, types[word], part)]
+        between = ";" if ";" in values or word == "augment" else ","  # an augmentation's own words stand between commas
+        several = [value for part in values.split(between) for value in _typed(word, types[word], part)]
     elif isinstance(values, Iterable) and not isinstance(values, Mapping | bytes):
         several = list(itertools.islice(values, MOST + 1))
     else:

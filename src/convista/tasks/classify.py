@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from convista.data import (
+    Policy,
     Prepared,
+    mirrors_note,
     open_source,
     read_policy,
 )
@@ -89,7 +91,10 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         check_shares(len(prepared.splits["train"]), recipe, world)
+        asked = recipe.flip
         view, recipe = world.once(lambda: seen_as(recipe, table, stored, prepared))
+        if world.first and asked is None and recipe.flip is False:
+            console.say(mirrors_note(None, Policy(), prepared.labels))
         world.once(lambda: check_room(out, table, averaged=recipe.ema > 0))
         origin = {"command": without_secrets(console.command), "device": place.device, "job": job_of_torchrun()}
         world.once(lambda: write_run(out, data, recipe, table, view, prepared, origin))
@@ -122,6 +127,8 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     with torch.random.fork_rng(devices=[]), alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
+        if world.first and run.recipe.compile:
+            console.say("Compiling the network: the first steps take a while.")
         net = world.once(lambda: run.spec)()
         if world.once(lambda: not (run.path / "last.ckpt").exists()):
             write_start(net, run.recipe, splits["train"], run.view, device)
@@ -139,6 +146,8 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     prior = np.array(run.info["prior"])
     scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
     write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
+    if scores["test"].top1 <= scores["test"].floor["top1"]:
+        console.say("It is no better than always saying one class. `convista doctor` looks for the reason.")
     done = run.update(
         status="done",
         epochs=len(history),

@@ -19,6 +19,7 @@ from convista.data import (
     centre,
     channel_statistics,
     for_classes,
+    mirrors_note,
     open_cache,
     open_source,
     prepare,
@@ -28,7 +29,8 @@ from convista.data import (
     usual_side,
 )
 from convista.errors import InputError
-from convista.files import storage_error, write_atomically
+from convista.files import check_parent, storage_error, write_atomically
+from convista.models import spec
 from convista.records import View
 
 __all__ = ["Looks", "Sheet", "contact_sheet"]
@@ -50,7 +52,8 @@ class Looks:
     mixup: float = 0.0
     cutmix: float = 0.0
     image: int | None = None
-    channels: int = 3
+    channels: int | None = None
+    model: str | None = None
     pictures: int = 8
     epochs: int = 8
     seed: int = 0
@@ -58,10 +61,13 @@ class Looks:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet that was written: the policy in full, the side that the network sees, and pictures a second."""
+    """A contact sheet that was written: the policy in full, a `note` where mirrors were left out, the side that the
+    network sees, and pictures a second.
+    """
 
     path: Path
     policy: str
+    note: str
     image: int
     pictures: int
     epochs: int
@@ -72,13 +78,13 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     """Draws it into `out` (.png or .jpg). Raises `InputError` for words that make no sense, `DataError` for data."""
     read_policy(looks.augment)
     _check(looks, out)
-    source = open_source(data)
-    side = looks.image or min(LARGEST, usual_side(source) or LARGEST)
-    stored = stored_side(source, side)
-    cache = open_cache((user_cache(),), stored, looks.channels)
-    found = prepare(source, stored, looks.channels, looks.seed, cache)
+    own, source = None if looks.model is None else spec(looks.model), open_source(data)
+    side = looks.image or (own.image if own else min(LARGEST, usual_side(source) or LARGEST))
+    channels, stored = looks.channels or (own.channels if own else 3), stored_side(source, side)
+    cache = open_cache((user_cache(),), stored, channels)
+    found = prepare(source, stored, channels, looks.seed, cache)
     train = found.splits["train"]
-    view = View(side, stored, looks.channels, *channel_statistics(train))
+    view = View(side, stored, channels, *channel_statistics(train))
     policy = for_classes(looks.augment, looks.crop, looks.flip, found.labels)
     augment = Augmentation(policy, view, looks.seed, Mixing(looks.mixup, looks.cutmix))
     chosen = _one_of_each(train, looks.pictures)
@@ -89,7 +95,15 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     names = [found.labels[train.targets[i]] for i in chosen]
     image = _drawn(columns, names, _title(found.name, policy, looks, side))
     _write(image, out)
-    return Sheet(out, str(policy), side, len(chosen), looks.epochs, round(speed, 1))
+    return Sheet(
+        out,
+        str(policy),
+        mirrors_note(looks.flip, policy, found.labels),
+        side,
+        len(chosen),
+        looks.epochs,
+        round(speed, 1),
+    )
 
 
 def _check(looks: Looks, out: Path) -> None:
@@ -105,8 +119,9 @@ def _check(looks: Looks, out: Path) -> None:
             f"{looks.pictures} pictures over {looks.epochs} epochs at {looks.image or LARGEST} pixels make too large a "
             "sheet. Ask for fewer pictures or epochs, or a smaller --image."
         )
-    if looks.channels not in (1, 3):
+    if looks.channels not in (None, 1, 3):
         raise InputError(f"channels={looks.channels} was given; pictures have 1 (grey) or 3 (colour).")
+    check_parent(out)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--out {out} was given; expected a name that ends in .png or .jpg.")
 
@@ -136,7 +151,7 @@ def _drawn(columns: list[NDArray[np.uint8]], names: list[str], title: str) -> Im
     pen.text((12, 8), _fitting(title, width - 24, large), INK, large)
     for c, column in enumerate(columns):
         x = LEFT + step * c
-        pen.text((x, HEAD + 10), "as stored" if c == 0 else f"epoch {c}", SOFT, small)
+        pen.text((x, HEAD + 10), "centre" if c == 0 else f"epoch {c}", SOFT, small)
         for r, picture in enumerate(column):
             tile = Image.fromarray(picture.squeeze()).convert("RGB")
             tile = tile.resize((side * scale, side * scale), Image.Resampling.NEAREST)
@@ -162,7 +177,6 @@ def _write(image: Image.Image, out: Path) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "png" if out.suffix.lower() == ".png" else "jpeg", quality=92)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, buffer.getvalue())
     except OSError as error:
         raise storage_error(out, error) from None
