@@ -9,7 +9,16 @@ from pathlib import Path
 
 from convista.errors import InputError, StorageError
 
-__all__ = ["check_parent", "make_folder", "shown", "storage_error", "sweep", "without_login", "without_secrets", "write_atomically"]
+__all__ = [
+    "check_parent",
+    "make_folder",
+    "shown",
+    "storage_error",
+    "sweep",
+    "without_login",
+    "without_secrets",
+    "write_atomically",
+]
 
 WHY = {
     errno.ENOSPC: "the disk is full",
