@@ -77,7 +77,7 @@ def cases(side: int) -> dict[str, tuple[v2.Transform | None, str | None]]:
         "blur=1": (v2.GaussianBlur(7, (0.1, 1.0)), "blur"),
         "noise=10": (None, "noise"),
         "erase=0.33": (v2.RandomErasing(1.0, (0.02, 0.33), (0.3, 3.3)), "erase"),
-        "rand=9": (v2.RandAugment(2, 9, interpolation=BILINEAR), "rand"),
+        "rand=9@1": (v2.RandAugment(2, 9, interpolation=BILINEAR), "rand"),
         "trivial@1": (v2.TrivialAugmentWide(interpolation=BILINEAR), "trivial"),
         "resized=0.35,flip,brightness=0.4,contrast=0.4,saturation=0.4": (
             v2.Compose([window, v2.ColorJitter(0.4, 0.4, 0.4)]),

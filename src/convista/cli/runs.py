@@ -39,7 +39,9 @@ def sorted_out(positional: Sequence[str], sweep: Sequence[str] | None) -> tuple[
     data = [word for word in positional if word not in more] if sweep else list(positional)
     if len(data) > 1:
         hint = f" To sweep over values, say: --sweep {more[0]}" if more and not sweep else ""
-        raise InputError(f"Train on one folder of pictures at a time: {', '.join(map(shown, data))} were given.{hint}")
+        given = ", ".join(map(shown, data[:3])) + (", …" if len(data) > 3 else "")
+        quotes = " Put a pattern in quotes: 'train-{000..003}.tar', 'shards/*.tar'." if data[0].endswith(".tar") else ""
+        raise InputError(f"Train on one folder of pictures at a time: {given} were given.{hint}{quotes}")
     return (data[0] if data else None), [*(sweep or []), *(more if sweep else [])]
 
 

@@ -14,6 +14,7 @@ from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, seen_as
 from convista.tasks.start import check_start, write_start
 from convista.training import Console, Finder, Sweep, Where, World, freeze_whitened
+from convista.training.finder import check_span
 
 __all__ = ["find_rate"]
 
@@ -25,6 +26,7 @@ def find_rate(
 
     Leaves no run folder. Raises `InputError` of the kind that fits.
     """
+    check_span(*span)
     network_of(recipe)
     place, source = pick_device(device), open_source(data)
     with TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from convista.errors import InputError, InterruptedRunError
 from convista.training.loop import Training
 from convista.training.state import Progress
 
-__all__ = ["Finder", "Sweep", "smoothed", "sweep_of"]
+__all__ = ["Finder", "Sweep", "check_span", "smoothed", "sweep_of"]
 
 DIVERGED = 4.0  # times the best smoothed loss: the sweep ends
 LAG = 0.9  # of the running mean that decides when to end
@@ -70,6 +70,15 @@ class Sweep:
         ]
 
 
+def check_span(lowest: float, highest: float, steps: int) -> None:
+    """Raises `InputError` for rates between which nothing can be found."""
+    if not (0 < lowest < highest < math.inf) or steps < 10:
+        raise InputError(
+            f"A sweep from {lowest:g} to {highest:g} in {steps} steps was asked for; it needs two positive rates, "
+            "the lower one first, and at least 10 steps."
+        )
+
+
 class Finder(Training):
     """A training whose rate rises exponentially from `lowest` to `highest`; it writes nothing."""
 
@@ -82,11 +91,7 @@ class Finder(Training):
 
         Ends early where the running mean of the loss is 4 times its best, or the loss is no number.
         """
-        if not (0 < lowest < highest < math.inf) or steps < 10:
-            raise InputError(
-                f"A sweep from {lowest:g} to {highest:g} in {steps} steps was asked for; it needs two positive rates, "
-                "the lower one first, and at least 10 steps."
-            )
+        check_span(lowest, highest, steps)
         self.lowest, self.highest, self.count = lowest, highest, steps
         net = DistributedDataParallel(self.net) if self.world.size > 1 else self.net
         losses: list[float] = []
