@@ -242,3 +242,23 @@ def test_the_words_of_augmentation_are_listed(convista: Call) -> None:
     assert done.returncode == 0
     assert "rotate" in done.stdout
     assert "RandAugment" in done.stdout
+
+
+def test_dropout_and_stochastic_depth_are_words_of_training(photos: Path, tmp_path: Path) -> None:
+    words = {"model": "resnet20", "image": 16, "epochs": 1, "batch": 8}
+    run = library.train(photos, dropout=0.5, stochastic_depth=0.2, out=tmp_path / "run", **words)
+    assert any(isinstance(m, nn.Dropout) and m.p == 0.5 for m in run.net.modules())
+    assert run.spec == library.spec("resnet20", 3, image=16).with_dropout(0.5).with_stochastic_depth(0.2)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ({"dropout": 1.0}, "must be below 1"),
+    ({"stochastic_depth": 0.1}, "needs shortcuts"),
+    ({"dropout": 0.5, "model": "timm:resnet18"}, "has no table"),
+])  # fmt: skip
+def test_dropout_where_there_is_no_place_for_it_is_refused(
+    words: dict[str, object], said: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        library.train(photos, out=tmp_path / "run", **{"model": "vgg11", "image": 32} | words)
+    assert not (tmp_path / "run").exists()

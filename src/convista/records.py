@@ -116,6 +116,8 @@ class Recipe:
     schedule: str = _word("cosine", "The learning rate's course behind the warm-up.", choices=SCHEDULE_NAMES)
     warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
+    dropout: float | None = _word(None, "Share of values dropped before the classifier; its own if not given.", 0)
+    stochastic_depth: float = _word(0.0, "Share of times that the last residual block is dropped, such as 0.1.", 0)
     focal: float = _word(0.0, "Gamma of the focal loss, such as 2: what is right already counts less.", 0)
     class_weights: bool = _word(False, "Let rare classes weigh more in the loss, all classes the same in sum.")
     balanced: bool = _word(False, "Show every class equally often: of rare ones the same pictures again.")
@@ -149,8 +151,8 @@ class Recipe:
         for name, f in known.items():
             kind, _, optional = str(f.type).partition(" | ")
             _check(name, getattr(recipe, name), {**f.metadata, "kind": kind, "optional": bool(optional)})
-        for word in ("label_smoothing", "ema"):
-            if getattr(recipe, word) >= 1:
+        for word in ("label_smoothing", "ema", "dropout", "stochastic_depth"):
+            if (getattr(recipe, word) or 0) >= 1:
                 raise InputError(f"{word}={getattr(recipe, word)} was given; it must be below 1.")
         if recipe.balanced and recipe.class_weights:
             raise InputError("balanced and class_weights were given; each makes up for rare classes: give one of them.")

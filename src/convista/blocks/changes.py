@@ -12,7 +12,7 @@ from convista.blocks.historic import SparseConv, Subsample
 from convista.blocks.joins import Chain
 from convista.blocks.pools import Pool
 from convista.blocks.residual import Residual
-from convista.blocks.words import ACTIVATIONS, Act, Conv, Norm
+from convista.blocks.words import ACTIVATIONS, Act, Conv, Dropout, Norm
 from convista.errors import InputError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "pad_same",
     "padding_of",
     "set_activation",
+    "set_dropout",
     "set_norm",
     "stochastic_depth",
     "without_auxiliary",
@@ -117,6 +118,24 @@ def set_activation(table: Chain, kind: str) -> Chain:
         if isinstance(block, Act):
             return Act(kind)
         return replace(block, act=kind) if getattr(block, "act", None) else block  # type: ignore[type-var]
+
+    return table.map(change)  # type: ignore[return-value]
+
+
+def set_dropout(table: Chain, probability: float) -> Chain:
+    """The table with this dropout wherever it has some, and before its classifier.
+
+    Raises `InputError` for a probability outside 0..1 and for a table without a place for it.
+    """
+    if not 0 <= probability < 1:
+        raise InputError(f"dropout={probability} was given; it must be at least 0 and below 1.")
+    if not any(isinstance(block, Dropout) or hasattr(block, "dropout") for block in _blocks(table)):
+        raise InputError("dropout needs a classifier or a layer that drops values, and this network has none.")
+
+    def change(block: Block) -> Block:
+        if isinstance(block, Dropout):
+            return Dropout(probability)
+        return replace(block, dropout=probability) if hasattr(block, "dropout") else block  # type: ignore[type-var]
 
     return table.map(change)  # type: ignore[return-value]
 

@@ -17,6 +17,7 @@ from convista.blocks.changes import (
     dilate,
     pad_same,
     padding_of,
+    set_dropout,
     set_norm,
     stochastic_depth,
     without_auxiliary,
@@ -122,6 +123,10 @@ class Spec:
     def with_stochastic_depth(self, rate: float) -> Spec:
         """The same network, whose residual blocks are dropped while training, the last one with probability `rate`."""
         return self._changed(stochastic_depth, rate)
+
+    def with_dropout(self, probability: float) -> Spec:
+        """The same network with this dropout wherever it has some, and before its classifier."""
+        return self._changed(set_dropout, probability)
 
     def with_norm(self, eps: float, momentum: float | None = None) -> Spec:
         """The same network with other constants of batch normalisation; its own `momentum` where None."""

@@ -27,7 +27,17 @@ def network_of(
     changes = changes_of(recipe.what_if)
     if "image" in dict(changes):
         raise InputError(f"what_if={recipe.what_if!r} was given; the side of the pictures is the word image, --image.")
-    return changed(table, changes) if changes else table
+    return _regularised(changed(table, changes) if changes else table, recipe)
+
+
+def _regularised(table: Spec, recipe: Recipe) -> Spec:
+    if recipe.dropout is None and not recipe.stochastic_depth:
+        return table
+    if not isinstance(table, Spec):
+        raise InputError(f"{recipe.model} has no table: dropout and stochastic_depth are for networks of our own.")
+    if recipe.dropout is not None:
+        table = table.with_dropout(recipe.dropout)
+    return table.with_stochastic_depth(recipe.stochastic_depth) if recipe.stochastic_depth else table
 
 
 def trained_table(recipe: Recipe, classes: int, console: Console | None) -> Spec:
