@@ -156,7 +156,7 @@ def wait_for_epochs(folder: Path, launcher: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, 1] if os.environ.get("CONVISTA_TEST_ALL") else [1])
 def test_a_job_that_lost_a_worker_goes_on_by_itself_to_the_same_bytes(
     data: Path, whole: Path, tmp_path: Path, which: int
 ) -> None:
