@@ -64,7 +64,9 @@ def some_words(chance: random.Random) -> dict[str, Any]:
                 "bool": chance.random() < 0.5,
             }
             words[f.name] = value[kind]
-    words |= {"batch": 64, "model": words["model"]}
+    words |= {"batch": 64, "model": words["model"], "views": chance.choice([1, 2, 6])}
+    words["class_weights"] &= not words["balanced"]  # these pairs are refused
+    words["whiten"] &= words["init"] != "lsuv"
     return {word: words[word] for word in chance.sample(sorted(words), chance.randint(0, len(words)))}
 
 
