@@ -68,12 +68,13 @@ def twin(task: Task) -> nn.Module:
 def ours(task: Task) -> Callable[[], Steps]:
     """The loop behind `convista train`: the cache is filled first, and nothing is decoded after that."""
     convista, data = importlib.import_module("convista"), importlib.import_module("convista.data")
-    records, training = importlib.import_module("convista.records"), importlib.import_module("convista.training")
+    records, recipes = importlib.import_module("convista.records"), importlib.import_module("convista.recipe")
+    training = importlib.import_module("convista.training")
     scratch = Path(tempfile.mkdtemp())
     cache = data.PixelCache(scratch / "cache", STORED, 3)
     train = data.prepare(data.open_source(task.data), STORED, 3, 0, cache).splits["train"]
     fast = importlib.import_module("convista.tasks.preparing").fast_precision(torch.device("cpu"))
-    recipe = records.Recipe.of(
+    recipe = recipes.Recipe.of(
         model=task.network, batch=task.batch, epochs=1000, lr=LR, optimizer="momentum", schedule="constant", warmup=0,
         weight_decay=DECAY, label_smoothing=0, precision=fast,
     )  # fmt: skip
@@ -242,8 +243,17 @@ def main() -> None:
     torch.manual_seed(0)
     task = Task(options.data, options.network, options.batch, options.best, options.own)
     importlib.import_module(LIBRARIES[options.peer])  # which is not timed
-    for answer in answers(lambda: PEERS[options.peer](task)):
-        print(json.dumps(answer), file=told, flush=True)
+    with memory(options.peer):
+        for answer in answers(lambda: PEERS[options.peer](task)):
+            print(json.dumps(answer), file=told, flush=True)
+
+
+def memory(peer: str) -> contextlib.AbstractContextManager[None]:
+    """The surroundings that each library gives its training by itself."""
+    if peer != "ours":
+        return contextlib.nullcontext()
+    kept: contextlib.AbstractContextManager[None] = importlib.import_module("convista.devices").kept_memory()
+    return kept
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import convista
 from convista.data import Prepared, open_source, prepare
-from convista.records import OPTIMIZER_NAMES, SCHEDULE_NAMES, Recipe, View
+from convista.recipe import OPTIMIZER_NAMES, SCHEDULE_NAMES, Recipe
+from convista.records import View
 from convista.tasks.start import write_start
 from convista.training import Training, Where, World, freeze_whitened, joined
 

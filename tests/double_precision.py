@@ -9,7 +9,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import convista
 from convista.data import global_batches, open_source, prepare
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.training import Training, Where, joined
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import convista
 from convista.blocks import INITIALISERS, Add, SubsampleAndPad, weighted, zero_last
 from convista.errors import InputError, UnknownNameError
-from convista.records import INIT_NAMES, Recipe
+from convista.recipe import INIT_NAMES, Recipe
 from convista.tasks import Run
 from convista.training import Console, initialise, lsuv
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import convista
 from convista.data import open_source, prepare
 from convista.errors import InputError, InterruptedRunError, UnknownNameError
-from convista.records import OPTIMIZER_NAMES, SCHEDULE_NAMES, Recipe, View
+from convista.recipe import OPTIMIZER_NAMES, SCHEDULE_NAMES, Recipe
+from convista.records import View
 from convista.training import (
     OPTIMIZERS,
     SCHEDULES,

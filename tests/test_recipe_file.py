@@ -12,7 +12,7 @@ import pytest
 from conftest import Call, json_of
 
 from convista.errors import InputError
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.tasks import Run, read_recipe
 from convista.verbs import train
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import json_of
 
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.tasks import read_recipe
 from convista.tasks.axes import combinations
 from convista.tasks.network import network_of

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from convista.cli.app import app
 from convista.errors import ConvistaError
-from convista.records import SCHEDULE_NAMES
+from convista.recipe import SCHEDULE_NAMES
 from convista.training import rate
 
 

@@ -16,7 +16,8 @@ from torch import nn
 import convista
 from convista.data import Batch, open_source, prepare
 from convista.errors import DivergedError, InputError, UnknownNameError
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.training import (
     OPTIMIZERS,
     Console,

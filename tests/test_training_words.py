@@ -16,7 +16,8 @@ from torch import nn
 import convista as library
 from convista.data import Batch, Prepared, global_batches, open_source, prepare
 from convista.errors import InputError
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.training import (
     Arithmetic,
     Objective,
@@ -227,7 +228,7 @@ def test_a_contact_sheet_shows_pictures_and_epochs(convista: Call, photos: Path,
 @pytest.mark.parametrize(("words", "said"), [
     (["--augment", "rotate=900"], "expected 0 to 180"),
     (["--out", "sheet.gif"], "ends in .png or .jpg"),
-    (["--pictures", "0"], "expected 1 to 64"),
+    (["--pictures", "0"], "at least 1"),
     (["--mixup", "-1"], "at least 0"),
     (["--channels", "2"], "1 (grey) or 3 (colour)"),
 ])  # fmt: skip

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
-    from convista.records import Recipe
+    from convista.recipe import Recipe
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
@@ -73,7 +73,7 @@ HOMES = {
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
-    "records": ["Recipe"],
+    "recipe": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],

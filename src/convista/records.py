@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from convista.errors import InputError, UnknownNameError
+from convista.errors import UnknownNameError
 
 __all__ = [
     "BadFile",
@@ -20,7 +19,6 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Preprocessing",
-    "Recipe",
     "Score",
     "View",
 ]
@@ -73,125 +71,6 @@ class Preprocessing:
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
         """The record that `dataclasses.asdict` wrote."""
         return cls(**data | {"mean": tuple(data["mean"]), "std": tuple(data["std"])})
-
-
-OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
-INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
-SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
-
-
-def _word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
-    """A recipe's field: its default, what it means, the least legal value, or the legal words."""
-    return field(default=default, metadata={"help": help, "least": least, "choices": choices})
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides how a network is trained; `train` on the command line has an option for each word.
-
-    >>> Recipe.of(epochs=3).epochs
-    3
-    >>> Recipe.of(epoch=3)
-    Traceback (most recent call last):
-    convista.errors.UnknownNameError: There is no option named 'epoch'. Did you mean epochs?
-    """
-
-    model: str = _word("resnet18", "The network's name; `convista models` lists them.")
-    image: int | None = _word(
-        None, "Side of the picture that the network sees, in pixels; the paper's if not given.", 1
-    )
-    channels: int | None = _word(None, "1 for grey, 3 for colour; the paper's if not given.", 1)
-    init: str | None = _word(None, "Initial weights; the network's own if not given.", choices=INIT_NAMES)
-    zero_last: bool = _word(False, "Every residual branch starts at zero, its block as the shortcut.")
-    whiten: bool = _word(False, "The first convolution whitens patches of the training pictures, and stays as it is.")
-    what_if: str = _word("", "Change the network's table first, such as conv=separable,act=tanh.")
-    limit: int | None = _word(
-        None, "Train on so many pictures only, of each class equally many, the same for every seed.", 2
-    )
-    epochs: int = _word(20, "Passes over the training pictures.", 1)
-    batch: int = _word(64, "Pictures in a step, over all processes together.", 2)
-    optimizer: str = _word("adamw", "How a step is made.", choices=OPTIMIZER_NAMES)
-    lr: float | None = _word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
-    weight_decay: float | None = _word(None, "Decay of weights (not of norms and biases).", 0)
-    schedule: str = _word("cosine", "The learning rate's course behind the warm-up.", choices=SCHEDULE_NAMES)
-    warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
-    label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
-    dropout: float | None = _word(None, "Share of values dropped before the classifier; its own if not given.", 0)
-    stochastic_depth: float = _word(0.0, "Share of times that the last residual block is dropped, such as 0.1.", 0)
-    focal: float = _word(0.0, "Gamma of the focal loss, such as 2: what is right already counts less.", 0)
-    class_weights: bool = _word(False, "Let rare classes weigh more in the loss, all classes the same in sum.")
-    balanced: bool = _word(False, "Show every class equally often: of rare ones the same pictures again.")
-    clip: float = _word(5.0, "Largest norm of the gradient; 0 for no limit.", 0)
-    accumulate: int = _word(1, "Parts of a batch that pass one after another, to need less memory.", 1)
-    ema: float = _word(0.0, "Decay of the running average of weights that is kept, such as 0.999; 0 for none.", 0)
-    init_scale: float = _word(1.0, "Factor of the initial weights of convolutions and linear layers.", 0)
-    augment: str = _word(
-        "light",
-        "How training pictures are changed: none, light, strong, trivial, rand, or words as in 'light,rotate=15'.",
-    )
-    crop: bool = _word(True, "Train on random windows of the pictures.")
-    flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
-    mixup: float = _word(0.0, "Blend each picture with another: alpha of the Beta distribution, such as 0.2.", 0)
-    cutmix: float = _word(0.0, "Put a part of another picture into each: alpha, such as 1.", 0)
-    views: int = _word(1, "Views of a picture that are averaged in judging it: 1, 2 (mirrored), 6 (moved, too).", 1)
-    patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
-    recalibrate: bool = _word(False, "Measure the statistics of normalisation anew before each judgement.")
-    precision: str = _word("auto", "Arithmetic of the network.", choices=("auto", "fp32", "bf16", "fp16"))
-    compile: bool = _word(False, "Let torch.compile make the network faster; takes a while at the start.")
-    seed: int = _word(0, "Decides the weights, the splits, the order and the crops.", 0)
-
-    @classmethod
-    def of(cls, **words: Any) -> Recipe:
-        """A recipe from the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
-        known = {f.name: f for f in fields(cls)}
-        for name in words:
-            if name not in known:
-                raise UnknownNameError("option", name, known)
-        recipe = cls(**words)
-        for name, f in known.items():
-            kind, _, optional = str(f.type).partition(" | ")
-            _check(name, getattr(recipe, name), {**f.metadata, "kind": kind, "optional": bool(optional)})
-        for word in ("label_smoothing", "ema", "dropout", "stochastic_depth"):
-            if (getattr(recipe, word) or 0) >= 1:
-                raise InputError(f"{word}={getattr(recipe, word)} was given; it must be below 1.")
-        if recipe.balanced and recipe.class_weights:
-            raise InputError("balanced and class_weights were given; each makes up for rare classes: give one of them.")
-        if recipe.whiten and recipe.init == "lsuv":
-            raise InputError("whiten and init=lsuv were given; both decide the first layer, so give one of them.")
-        for word, most in (("mixup", 100), ("cutmix", 100), ("seed", 2**63 - 1)):
-            if getattr(recipe, word) > most:
-                raise InputError(f"{word}={getattr(recipe, word)} was given; it must be at most {most}.")
-        if recipe.views not in (1, 2, 6):
-            raise InputError(f"views={recipe.views} was given; expected 1, 2 (mirrored too) or 6 (moved, too).")
-        if recipe.accumulate > recipe.batch // 2:
-            raise InputError(
-                f"accumulate={recipe.accumulate} was given; a batch of {recipe.batch} has at most {recipe.batch // 2} "
-                "parts of two pictures."
-            )
-        return recipe
-
-    def with_(self, **words: Any) -> Recipe:
-        """The same recipe with some words changed."""
-        return replace(self, **words)
-
-    def to_json(self) -> dict[str, Any]:
-        """The words as plain data; `Recipe.of(**data)` reads them back."""
-        return asdict(self)
-
-
-def _check(name: str, value: Any, rules: Any) -> None:
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-    kind = kinds[rules["kind"]]
-    if value is None and rules["optional"]:
-        return
-    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-        raise InputError(f"{name}={value!r} was given; expected {rules['kind']}.")
-    if rules["choices"] and value not in rules["choices"]:
-        raise UnknownNameError(name, str(value), rules["choices"])
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{name}={value} was given; it must be a finite number.")
-    if rules["least"] is not None and not value >= rules["least"]:
-        raise InputError(f"{name}={value} was given; it must be at least {rules['least']}.")
 
 
 @dataclass(frozen=True)

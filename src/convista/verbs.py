@@ -10,7 +10,8 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 from convista.files import check_parent, write_atomically
-from convista.records import Predictions, Recipe, Score
+from convista.recipe import Looks, Recipe
+from convista.records import Predictions, Score
 from convista.reports import (
     Material,
     comparison_csv,
@@ -39,7 +40,7 @@ from convista.tasks import (
     train_classifier,
     train_sweep,
 )
-from convista.tasks.contact import Looks, Sheet, contact_sheet
+from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
 from convista.training import Console, Diagnosis, Sweep, joined
 
@@ -100,10 +101,8 @@ def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png"
     >>> sheet.policy, sheet.path.exists()
     ('rotate=20', True)
     """
-    for name in words:
-        if name not in Looks.__dataclass_fields__:
-            raise UnknownNameError("option", name, Looks.__dataclass_fields__)
-    return contact_sheet(data, Looks(augment=augment, **words), Path(out))
+    _check_folder(data)
+    return contact_sheet(data, Looks.of(augment=augment, **words), Path(out))
 
 
 def sweep(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.cli.options import options_of
-from convista.records import INIT_NAMES, Recipe
+from convista.recipe import INIT_NAMES, Recipe
 
 __all__ = ["add_to"]
 

@@ -6,11 +6,13 @@ import json as json_text
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from convista.cli.options import options_of
 from convista.errors import InputError
+from convista.recipe import Looks
 
 __all__ = ["add_to"]
 
@@ -20,28 +22,15 @@ def add_to(app: typer.Typer) -> None:
     app.command("augment")(_augment)
 
 
+@options_of(Looks)
 def _augment(
     data: Annotated[
         str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits.")
     ] = None,
-    augment: Annotated[
-        str, typer.Option(help="none, light, strong, trivial, rand, or words: light,rotate=15.")
-    ] = "light",
-    crop: Annotated[bool, typer.Option(help="Random windows.")] = True,
-    flip: Annotated[bool | None, typer.Option(help="Mirrors; off where they would change the class.")] = None,
-    mixup: Annotated[float, typer.Option(help="Alpha of blending with another picture, such as 0.2.")] = 0.0,
-    cutmix: Annotated[float, typer.Option(help="Alpha of putting in a part of another picture, such as 1.")] = 0.0,
-    image: Annotated[
-        int | None, typer.Option(help="Side that the network sees; the pictures' own, at most 224.")
-    ] = None,
-    channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for colour, which is usual.")] = None,
-    model: Annotated[str | None, typer.Option(help="Side and channels as this network takes them.")] = None,
-    pictures: Annotated[int, typer.Option(help="Rows of the sheet.")] = 8,
-    epochs: Annotated[int, typer.Option(help="Columns of the sheet.")] = 8,
-    seed: Annotated[int, typer.Option(help="The same as in training shows the same.")] = 0,
     words: Annotated[bool, typer.Option("--words", help="List the words that --augment knows.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")] = False,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The contact sheet.")] = Path("augment.png"),
+    **looks: Any,
 ) -> None:
     """Draw a contact sheet of what the network will see of pictures."""
     if words:
@@ -49,10 +38,9 @@ def _augment(
         return
     if data is None:
         raise InputError("No pictures were given: name a folder with one folder per class, a .zip, or digits.")
-    from convista.tasks.contact import Looks, contact_sheet
+    from convista.verbs import augment
 
-    looks = Looks(augment, crop, flip, mixup, cutmix, image, channels, model, pictures, epochs, seed)
-    sheet = contact_sheet(data, looks, out)
+    sheet = augment(data, out=out, **looks)
     if json:
         print(json_text.dumps(asdict(sheet) | {"path": str(sheet.path)}))
     else:

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from convista.records import Recipe
+from convista.recipe import Recipe
 
 __all__ = ["options_of", "recipe_options"]
 

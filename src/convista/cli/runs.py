@@ -15,7 +15,7 @@ import typer
 from convista.cli.tables import table
 from convista.errors import InputError
 from convista.files import shown
-from convista.records import Recipe
+from convista.recipe import Recipe
 
 if TYPE_CHECKING:
     from convista.tasks import Comparison

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from convista.errors import InputError, UnknownNameError
-from convista.records import SCHEDULE_NAMES
+from convista.recipe import SCHEDULE_NAMES
 
 __all__ = ["add_to"]
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from convista.errors import InputError, UnknownNameError
-from convista.records import Recipe
+from convista.recipe import Recipe
 
 __all__ = ["Axes", "axis", "combinations", "label", "parse_axes"]
 

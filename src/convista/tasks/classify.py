@@ -19,10 +19,11 @@ from convista.data import (
     open_source,
     read_policy,
 )
-from convista.devices import pick_device
+from convista.devices import kept_memory, pick_device
 from convista.errors import InputError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
-from convista.records import Epoch, Recipe
+from convista.recipe import Recipe
+from convista.records import Epoch
 from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
 from convista.tasks.mistakes import mistakes
 from convista.tasks.network import network_of, trained_table
@@ -124,7 +125,8 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision. Only the first process needs the run folder."""
-    with torch.random.fork_rng(devices=[]), alone(run.path, world), _watched(run, place, world) as watch:
+    memory = kept_memory() if device.type == "cpu" else nullcontext()
+    with memory, torch.random.fork_rng(devices=[]), alone(run.path, world), _watched(run, place, world) as watch:
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         if world.first and run.recipe.compile:

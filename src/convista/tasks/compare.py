@@ -16,7 +16,8 @@ from typing import Any
 from convista.errors import InputError, RunError
 from convista.models import read_spec
 from convista.pricing import cost
-from convista.records import Epoch, Recipe
+from convista.recipe import Recipe
+from convista.records import Epoch
 from convista.tasks.ledger import LEDGER, Ledger
 from convista.tasks.run import Run
 

@@ -31,32 +31,16 @@ from convista.data import (
 from convista.errors import InputError
 from convista.files import check_parent, storage_error, write_atomically
 from convista.models import spec
+from convista.recipe import Looks
 from convista.records import View
 
-__all__ = ["Looks", "Sheet", "contact_sheet"]
+__all__ = ["Sheet", "contact_sheet"]
 
 LARGEST = 224  # pixels a side, where pictures are larger
 MOST = 1 << 27  # pixels on a sheet
 TILE = 128  # at least so many pixels a side on the sheet
 GAP, HEAD, LEFT = 6, 26, 130  # pixels between tiles, above them, and for the classes' names
 PAPER, INK, SOFT = (251, 250, 247), (27, 31, 36), (92, 102, 114)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """What to show: the words of `train` on augmentation, `pictures` of them over `epochs` epochs."""
-
-    augment: str = "light"
-    crop: bool = True
-    flip: bool | None = None
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    image: int | None = None
-    channels: int | None = None
-    model: str | None = None
-    pictures: int = 8
-    epochs: int = 8
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,13 +91,6 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
 
 
 def _check(looks: Looks, out: Path) -> None:
-    for name, least, most in (("pictures", 1, 64), ("epochs", 1, 32), ("image", 1, 1024)):
-        value = getattr(looks, name)
-        if value is not None and not least <= value <= most:
-            raise InputError(f"{name}={value} was given; expected {least} to {most}.")
-    for name in ("mixup", "cutmix"):
-        if not 0 <= getattr(looks, name) < float("inf"):
-            raise InputError(f"{name}={getattr(looks, name)} was given; it must be at least 0.")
     if looks.pictures * looks.epochs * (looks.image or LARGEST) ** 2 > MOST:
         raise InputError(
             f"{looks.pictures} pictures over {looks.epochs} epochs at {looks.image or LARGEST} pixels make too large a "

@@ -33,7 +33,8 @@ from convista.data import (
 from convista.devices import pick_device
 from convista.errors import DataError, InputError
 from convista.models import ForeignSpec, spec
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.tasks.run import Run
 from convista.training import Diagnosis, diagnose, initialise
 

@@ -9,7 +9,7 @@ import torch
 
 from convista.data import open_source
 from convista.devices import pick_device
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, seen_as
 from convista.tasks.start import check_start, write_start

@@ -28,7 +28,8 @@ from convista.data import (
 )
 from convista.errors import RunError, StorageError
 from convista.files import storage_error, write_atomically
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.tasks.run import VERSION, Run
 from convista.training import (
     World,

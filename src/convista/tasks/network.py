@@ -6,7 +6,7 @@ from convista.blocks import Spec
 from convista.errors import InputError
 from convista.models import spec
 from convista.pricing import changed, changes_of
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.training import Console
 
 __all__ = ["network_of", "trained_table"]

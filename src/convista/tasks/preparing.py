@@ -23,7 +23,8 @@ from convista.data import (
 )
 from convista.errors import DataError, InputError
 from convista.files import shown
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.tasks.network import network_of
 from convista.training import (
     Console,

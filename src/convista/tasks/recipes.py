@@ -11,7 +11,7 @@ from typing import Any
 
 from convista.errors import InputError
 from convista.files import shown
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.tasks.axes import Axes, axis, combinations
 
 __all__ = ["Plan", "read_recipe"]

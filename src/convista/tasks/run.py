@@ -41,7 +41,8 @@ from convista.errors import DataError, RunError
 from convista.files import write_atomically
 from convista.models import load_weights, read_spec
 from convista.pricing import cost
-from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Recipe, Score, View
+from convista.recipe import Recipe
+from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Score, View
 from convista.training import logits_of, look, score, softmax
 
 __all__ = ["Run"]

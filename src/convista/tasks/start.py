@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from convista.blocks import Spec, zero_last
 from convista.data import Normalise, Pictures, eval_view, global_batches
-from convista.records import Recipe, View
+from convista.recipe import Recipe
+from convista.records import View
 from convista.training import first_convolution, initialise
 
 __all__ = ["check_start", "write_start"]

@@ -13,7 +13,7 @@ from typing import Any
 from convista.data import lasting_address, open_source, read_policy
 from convista.errors import DataError, InputError, InterruptedRunError, RunError, StorageError, UnknownNameError
 from convista.files import make_folder, storage_error, without_secrets
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.tasks.axes import Axes, combinations, label
 from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Comparison, compare_runs

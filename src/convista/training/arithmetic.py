@@ -36,7 +36,11 @@ class Arithmetic:
     def clip(self, net: nn.Module, optimizer: Optimizer, limit: float) -> float:
         """Takes the scale off and shortens the gradients to a norm of `limit` (0: as they are). Returns their norm."""
         self.scaler.unscale_(optimizer)
-        return float(nn.utils.clip_grad_norm_(net.parameters(), limit or math.inf))
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
+        if 0 < limit < norm < math.inf:
+            nn.utils.clip_grads_with_norm_(net.parameters(), limit, torch.tensor(norm))
+        return norm
 
     def overflowed(self, norm: float) -> bool:
         """Whether a gradient left the range of fp16, which a smaller scale will mend."""

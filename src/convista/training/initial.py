@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convista.blocks import INITIALISERS, orthonormal, scale_weights, weighted, zero_last
 from convista.errors import InputError
-from convista.records import Recipe
+from convista.recipe import Recipe
 
 __all__ = ["as_in_a_first_step", "first_convolution", "freeze_whitened", "initialise", "lsuv", "whiten", "wide"]
 

@@ -30,7 +30,8 @@ from convista.data import (
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import sweep, write_atomically
 from convista.models import save_weights
-from convista.records import Epoch, Preprocessing, Recipe, View
+from convista.recipe import Recipe
+from convista.records import Epoch, Preprocessing, View
 from convista.training.arithmetic import Arithmetic, compiled
 from convista.training.average import Average
 from convista.training.distributed import World, share_statistics

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from convista.records import Recipe
+from convista.recipe import Recipe
 from convista.registry import Registry
 from convista.training.lamb import Lamb
 from convista.training.muon import Muon
