@@ -252,7 +252,8 @@ def memory(peer: str) -> contextlib.AbstractContextManager[None]:
     """The surroundings that each library gives its training by itself."""
     if peer != "ours":
         return contextlib.nullcontext()
-    kept: contextlib.AbstractContextManager[None] = importlib.import_module("convista.devices").kept_memory()
+    devices = importlib.import_module("convista.devices")
+    kept: contextlib.AbstractContextManager[None] = devices.kept_memory(torch.device("cpu"))
     return kept
 
 

@@ -107,6 +107,13 @@ def test_one_run_alone_is_shown(runs: dict[str, Path]) -> None:
     assert "test top-1" in command(runs["a"])
 
 
+def test_a_folder_of_runs_stands_for_all_of_them(runs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(next(iter(runs.values())), tmp_path / "runs" / name)
+    (tmp_path / "runs" / "notes.txt").touch()
+    assert [run.name for run in convista.compare(tmp_path / "runs").runs] == ["a", "b"]
+
+
 def test_json_is_one_object_without_anything_that_is_no_number(runs: dict[str, Path], tmp_path: Path) -> None:
     found = json.loads(command(runs["a"], runs["b"], "--json"))
     assert found["differing"] == ["seed"]

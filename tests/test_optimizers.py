@@ -182,22 +182,28 @@ def test_every_optimizer_learns_at_its_default_rate(digits, tmp_path: Path, name
     assert history[-1].train_top1 > 0.5
 
 
+def whole_and_resumed(digits, folder: Path, words: dict[str, object]) -> tuple[Training, Training]:
+    """A run to its end, and one that was stopped behind its seventh step and went on."""
+    whole = training(digits, folder / "whole", **words)
+    whole.run()
+    stopped = training(digits, folder / "stopped", **words)
+    asked = iter([False] * 6 + [True] * 100)
+    stopped.console = Console(stopped=lambda: next(asked))
+    with pytest.raises(InterruptedRunError):
+        stopped.run()
+    resumed = training(digits, folder / "stopped", **words)
+    resumed.load()
+    assert resumed.state.epoch * resumed.steps + resumed.state.batch == 7
+    resumed.run()
+    return whole, resumed
+
+
 @pytest.mark.parametrize(("optimizer", "schedule"), list(zip(OPTIMIZERS, [*SCHEDULE_NAMES, "cosine"], strict=True)))
 def test_a_run_resumes_bit_for_bit_with_every_optimizer_and_schedule(
     digits, tmp_path: Path, optimizer: str, schedule: str
 ) -> None:
     words = {"optimizer": optimizer, "schedule": schedule, "epochs": 2, "batch": 256}
-    whole = training(digits, tmp_path / "whole", **words)
-    whole.run()
-    stopped = training(digits, tmp_path / "stopped", **words)
-    asked = iter([False] * 6 + [True] * 100)
-    stopped.console = Console(stopped=lambda: next(asked))
-    with pytest.raises(InterruptedRunError):
-        stopped.run()
-    resumed = training(digits, tmp_path / "stopped", **words)
-    resumed.load()
-    assert resumed.state.epoch * resumed.steps + resumed.state.batch == 7
-    resumed.run()
+    whole, resumed = whole_and_resumed(digits, tmp_path, words)
     ours, theirs = resumed.net.state_dict(), whole.net.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert [row.lr for row in resumed.state.history] == [row.lr for row in whole.state.history]
@@ -208,16 +214,7 @@ def test_a_run_resumes_bit_for_bit_with_every_optimizer_and_schedule(
 )
 def test_a_run_with_average_and_parts_resumes_bit_for_bit(digits, tmp_path: Path, words: dict[str, object]) -> None:
     words = {"epochs": 2, "batch": 256} | words
-    whole = training(digits, tmp_path / "whole", **words)
-    whole.run()
-    stopped = training(digits, tmp_path / "stopped", **words)
-    asked = iter([False] * 6 + [True] * 100)
-    stopped.console = Console(stopped=lambda: next(asked))
-    with pytest.raises(InterruptedRunError):
-        stopped.run()
-    resumed = training(digits, tmp_path / "stopped", **words)
-    resumed.load()
-    resumed.run()
+    whole, resumed = whole_and_resumed(digits, tmp_path, words)
     for ours, theirs in ((resumed.net, whole.net), (resumed.kept, whole.kept)):
         assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
 

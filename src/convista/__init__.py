@@ -60,6 +60,7 @@ __all__ = [
     "ray_train",
     "report",
     "scale",
+    "schedule",
     "spec",
     "sweep",
     "train",
@@ -77,7 +78,7 @@ HOMES = {
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],
-    "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"],
+    "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "schedule", "sweep", "train"],
 }
 
 

@@ -37,14 +37,14 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 @contextmanager
-def kept_memory() -> Iterator[None]:
-    """Within it, this process keeps the memory that its tensors had, in large pages, as it would on a GPU.
+def kept_memory(device: torch.device) -> Iterator[None]:
+    """Within it, work on a processor keeps the memory that its tensors had, in large pages, as it would on a GPU.
 
     By default, glibc hands every large block back as soon as it is free, and the kernel clears it anew, 4 KiB at a
     time, when the next step asks for it: a fifth of a training step on a processor (docs/results/speed.md). Behind
-    the block everything is given back. Without glibc it does nothing.
+    the block everything is given back. On other devices, and without glibc, it does nothing.
     """
-    glibc = _glibc()
+    glibc = _glibc() if device.type == "cpu" else None
     if glibc is None:
         yield
         return

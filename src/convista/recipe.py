@@ -8,9 +8,15 @@ from typing import Any, TypeVar
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["INIT_NAMES", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe"]
+__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe"]
 
 Words = TypeVar("Words")
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "a text"),
+}
 MOST = {"mixup": 100, "cutmix": 100, "seed": 2**63 - 1}  # words whose values have an upper end, too
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
 INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
@@ -156,12 +162,11 @@ def _checked(kind: type[Words], words: dict[str, Any]) -> Words:
 
 
 def _check(name: str, value: Any, rules: Any) -> None:
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-    kind = kinds[rules["kind"]]
+    kind, said = KINDS[rules["kind"]]
     if value is None and rules["optional"]:
         return
     if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-        raise InputError(f"{name}={value!r} was given; expected {rules['kind']}.")
+        raise InputError(f"{name}={value!r} was given; expected {said}.")
     if rules["choices"] and value not in rules["choices"]:
         raise UnknownNameError(name, str(value), rules["choices"])
     if isinstance(value, float) and not math.isfinite(value):

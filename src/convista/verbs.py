@@ -19,6 +19,7 @@ from convista.reports import (
     health_drawing,
     health_page,
     loss_over_rate,
+    rate_curves,
     render,
 )
 from convista.see import first_filters
@@ -42,9 +43,9 @@ from convista.tasks import (
 )
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
-from convista.training import Console, Diagnosis, Sweep, joined
+from convista.training import Console, Diagnosis, Sweep, courses, joined
 
-__all__ = ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "sweep", "train"]
+__all__ = ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "schedule", "sweep", "train"]
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
@@ -103,6 +104,26 @@ def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png"
     """
     _check_folder(data)
     return contact_sheet(data, Looks.of(augment=augment, **words), Path(out))
+
+
+def schedule(
+    *names: str, epochs: int = 20, warmup: float = 1, lr: float = 1.0, out: Folder | None = None
+) -> dict[str, list[float]]:
+    """The learning rate at a hundred steps of each epoch, by schedule; drawn into `out`, an .svg, if one is given.
+
+    All schedules where none is named. Raises `UnknownNameError`, and `InputError` for numbers that make no curve.
+
+    >>> import convista
+    >>> rates = convista.schedule("cosine", epochs=10, warmup=1, lr=0.1)
+    >>> len(rates["cosine"]), max(rates["cosine"])
+    (1000, 0.1)
+    """
+    if out is not None and Path(out).suffix.lower() != ".svg":
+        raise InputError(f"--out {os.fspath(out)} was given; expected a name that ends in .svg.")
+    rates = courses(names, epochs, warmup, lr)
+    if out is not None:
+        write_atomically(Path(out), rate_curves(rates, epochs))
+    return rates
 
 
 def sweep(

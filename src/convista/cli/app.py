@@ -16,7 +16,7 @@ import typer
 
 from convista.catalogue import Wanted, find
 from convista.cli import costs, doctors, looks, runs, schedules
-from convista.cli.options import options_of, recipe_options
+from convista.cli.options import options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
 
@@ -83,7 +83,7 @@ def _train(
     from convista.verbs import train
 
     pictures, axes = runs.sorted_out(data or [], sweep)
-    words = {name: value for name, value in words.items() if _typed(context, name)}
+    words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
     words |= {"out": out, "resume": resume, "recipe": recipe}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
@@ -222,12 +222,6 @@ def _summary(run: Any) -> dict[str, Any]:
         "bad_files": info["bad_files"],
         "report": str(run.path / "report.html"),
     }
-
-
-def _typed(context: typer.Context, name: str) -> bool:
-    """Whether the user gave the option, be it at its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _put(data: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 import sys
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convista.catalogue import Budget, amount, catalogue
-from convista.cli.options import options_of
+from convista.cli.options import option, options_of
 from convista.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -27,30 +27,24 @@ Out = Annotated[
 ]
 
 
-def _option(help: str, default: Any = None) -> Any:  # noqa: A002
-    return field(default=default, metadata={"help": help, "choices": ()})
-
-
 @dataclass(frozen=True)
 class Question:
     """What somebody wants to know about the price of a network."""
 
-    image: int | None = _option("Side of the pictures in pixels; the network's own if not given.")
-    vs: str | None = _option("Put another network beside it, stage by stage.")
-    what_if: list[str] | None = _option(  # noqa: RUF009  # a field, like the others
+    image: int | None = option("Side of the pictures in pixels; the network's own if not given.")
+    vs: str | None = option("Put another network beside it, stage by stage.")
+    what_if: list[str] | None = option(  # noqa: RUF009  # a field, like the others
         "Change the table first: conv=separable, act=tanh, norm=none, width=0.5, … (repeatable)."
     )
-    layers: bool = _option("Every layer, not only the stages.", False)
-    layer: str | None = _option("One layer, block or stage: its price, and what its units see.")
-    measure: bool = _option("Also measure how long a forward pass takes here.", False)
-    batch: int | None = _option("Pictures in a training step, for its memory (32), and in a measured pass (1).")
-    optimizer: str = _option("Whose state training keeps: sgd, momentum, adamw, …", "adamw")
-    max_memory: str | None = _option(
-        "Also find the largest batches that fit into so many bytes, such as 8G (8 * 10^9)."
-    )
-    strict: bool = _option("Fail where an operation's cost is not known.", False)
-    claims: bool = _option("What courses teach about cost, each claim counted anew.", False)
-    device: str = _option("Where to measure: auto, cpu, cuda or mps.", "auto")
+    layers: bool = option("Every layer, not only the stages.", False)
+    layer: str | None = option("One layer, block or stage: its price, and what its units see.")
+    measure: bool = option("Also measure how long a forward pass takes here.", False)
+    batch: int | None = option("Pictures in a training step, for its memory (32), and in a measured pass (1).")
+    optimizer: str = option("Whose state training keeps: sgd, momentum, adamw, …", "adamw")
+    max_memory: str | None = option("Also find the largest batches that fit into so many bytes, such as 8G (8 * 10^9).")
+    strict: bool = option("Fail where an operation's cost is not known.", False)
+    claims: bool = option("What courses teach about cost, each claim counted anew.", False)
+    device: str = option("Where to measure: auto, cpu, cuda or mps.", "auto")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -6,13 +6,13 @@ import json as json_text
 import os
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from convista.cli.options import options_of
+from convista.cli.options import option, options_of, typed
 from convista.recipe import INIT_NAMES, Recipe
 
 __all__ = ["add_to"]
@@ -21,21 +21,17 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, e
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
-def _option(help: str, default: Any = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
 @dataclass(frozen=True)
 class Visit:
     """How a network is shown to the doctor."""
 
-    init: str | None = _option("Initial weights; the network's own if not given.", None, INIT_NAMES)
-    zero_last: bool = _option("Every residual branch starts at zero.", False)
-    image: int | None = _option("Side of the pictures in pixels; the network's own if not given.")
-    channels: int | None = _option("1 for grey, 3 for colour; the network's own if not given.")
-    batch: int = _option("Pictures that are looked at.", 32)
-    raw: bool = _option("Do not normalise the pictures: show their bytes.", False)
-    seed: int = _option("Decides the weights and which pictures are drawn.", 0)
+    init: str | None = option("Initial weights; the network's own if not given.", None, INIT_NAMES)
+    zero_last: bool = option("Every residual branch starts at zero.", False)
+    image: int | None = option("Side of the pictures in pixels; the network's own if not given.")
+    channels: int | None = option("1 for grey, 3 for colour; the network's own if not given.")
+    batch: int = option("Pictures that are looked at.", 32)
+    raw: bool = option("Do not normalise the pictures: show their bytes.", False)
+    seed: int = option("Decides the weights and which pictures are drawn.", 0)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -84,7 +80,7 @@ def _lr_find(
     from convista.cli.console import job
     from convista.verbs import lr_find
 
-    words = {name: value for name, value in recipe.items() if _given(context, name)}
+    words = typed(context, recipe)
     with job("") as console:
         found = lr_find(
             data, lowest=lowest, highest=highest, steps=steps, device=device, out=out, console=console, **words
@@ -99,11 +95,6 @@ def _lr_find(
         print(f"use it: {_train_with(data, words)} --lr {found.lr:.2g}")
     if out is not None:
         print(f"drawn: {out}", file=sys.stderr)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _train_with(data: str, words: dict[str, Any]) -> str:

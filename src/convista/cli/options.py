@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any, get_type_hints
 
 import typer
 
 from convista.recipe import Recipe
 
-__all__ = ["options_of", "recipe_options"]
+__all__ = ["option", "options_of", "recipe_options", "typed"]
+
+
+def option(help: str, default: Any = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
+    """A field of a record whose words are options of a command."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def typed(context: typer.Context, words: dict[str, Any]) -> dict[str, Any]:
+    """Those of the words that stand on the command line; the others have their defaults from elsewhere."""
+    sources = {name: context.get_parameter_source(name) for name in words}
+    return {name: words[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:

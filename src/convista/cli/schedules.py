@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from convista.errors import InputError, UnknownNameError
 from convista.recipe import SCHEDULE_NAMES
 
 __all__ = ["add_to"]
@@ -34,15 +33,9 @@ def _schedule(
     out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Also draw the curves.")] = None,
 ) -> None:
     """Draw the learning rate's course."""
-    chosen = names or list(SCHEDULE_NAMES)
-    for name in chosen:
-        if name not in SCHEDULE_NAMES:
-            raise UnknownNameError("schedule", name, SCHEDULE_NAMES)
-    if epochs < 1 or not 0 <= warmup < float("inf") or not 0 < lr < float("inf"):
-        raise InputError("A curve needs at least 1 epoch, a warm-up of at least 0, and a positive rate.")
-    if out is not None and out.suffix.lower() != ".svg":
-        raise InputError(f"--out {out} was given; expected a name that ends in .svg.")
-    rates = {name: _rates(name, epochs, warmup, lr) for name in chosen}
+    from convista.verbs import schedule
+
+    rates = schedule(*names or SCHEDULE_NAMES, epochs=epochs, warmup=warmup, lr=lr, out=out)
     if json:
         print(json_text.dumps({"epochs": epochs, "warmup": warmup, "lr": lr, "rates": rates}))
     else:
@@ -50,20 +43,7 @@ def _schedule(
         if "plateau" in rates:
             print("plateau: as drawn while the validation loss falls; a tenth whenever it has not for 5 epochs")
     if out is not None:
-        from convista.files import write_atomically
-        from convista.reports import rate_curves
-
-        write_atomically(out, rate_curves(rates, epochs))
         print(f"drawn: {out}", file=sys.stderr)
-
-
-def _rates(name: str, epochs: int, warmup: float, lr: float) -> list[float]:
-    """The rate at a hundred steps of each epoch, by the very function that training asks."""
-    from convista.training import rate
-
-    steps = 100 * epochs
-    rising = round(min(100 * warmup, steps / 4))
-    return [lr * rate(name, step, steps, rising) for step in range(steps)]
 
 
 def _line(name: str, rates: list[float], peak: float) -> str:

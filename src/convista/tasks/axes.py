@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from convista.errors import InputError, UnknownNameError
-from convista.recipe import Recipe
+from convista.recipe import KINDS, Recipe
 
 __all__ = ["Axes", "axis", "combinations", "label", "parse_axes"]
 
@@ -69,7 +69,7 @@ def combinations(base: Mapping[str, Any], axes: Axes) -> list[dict[str, Any]]:
     """Every combination of the axes' values, the last axis fastest. Raises `InputError` if one makes no recipe."""
     runs = math.prod(len(values) for values in axes.values())
     if runs > MOST:
-        raise InputError(f"The sweep has {runs:,} runs; at most {MOST:,} are done. Give fewer values.")
+        raise InputError(f"The sweep has more than {MOST:,} runs, which is the most that are done. Give fewer values.")
     for word in axes.keys() & base.keys():
         raise InputError(f"{word} is given once ({base[word]}) and as an axis of the sweep; give one of them.")
     found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -106,7 +106,7 @@ def _typed(word: str, kind: str, text: str) -> list[Any]:
     try:
         return [{"int": int, "float": float, "str": _text, "bool": _yes_no}[kind](text)]  # type: ignore[operator]
     except (ValueError, KeyError):
-        raise InputError(f"{word}={text or 'nothing'} is to be swept; expected {kind}.") from None
+        raise InputError(f"{word}={text or 'nothing'} is to be swept; expected {KINDS[kind][1]}.") from None
 
 
 def _yes_no(text: str) -> bool:

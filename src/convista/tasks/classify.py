@@ -125,8 +125,12 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision. Only the first process needs the run folder."""
-    memory = kept_memory() if device.type == "cpu" else nullcontext()
-    with memory, torch.random.fork_rng(devices=[]), alone(run.path, world), _watched(run, place, world) as watch:
+    with (
+        kept_memory(device),
+        torch.random.fork_rng(devices=[]),
+        alone(run.path, world),
+        _watched(run, place, world) as watch,
+    ):
         torch.manual_seed(run.recipe.seed)
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         if world.first and run.recipe.compile:

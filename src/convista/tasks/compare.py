@@ -130,7 +130,7 @@ class Comparison:
 
 
 def compare_runs(paths: Iterable[Run | str | os.PathLike[str]]) -> Comparison:
-    """Puts run folders, and all runs of sweeps' folders, beside each other.
+    """Puts run folders beside each other, and all runs in sweeps' folders and in folders of runs.
 
     Raises `RunError` for what is no run folder, is damaged, or is given twice.
     """
@@ -153,7 +153,8 @@ def _expanded(path: Path) -> list[Candidate]:
     if path.is_file():
         raise RunError(f"{path} is a file; expected a run folder, or the folder of a sweep.")
     if not (path / LEDGER).is_file():
-        return [_candidate(path)]
+        inside = [] if (path / "run.json").exists() else sorted(path.glob("*/run.json"))
+        return [_candidate(file.parent) for file in inside] or [_candidate(path)]
     ledger = Ledger.load(path)
     found = []
     for run in ledger.info["runs"]:

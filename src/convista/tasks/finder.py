@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from convista.data import open_source
-from convista.devices import pick_device
+from convista.devices import kept_memory, pick_device
 from convista.recipe import Recipe
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, seen_as
@@ -29,7 +29,7 @@ def find_rate(
     check_span(*span)
     network_of(recipe)
     place, source = pick_device(device), open_source(data)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, kept_memory(place):
         recipe, table, stored = decide(recipe, source, place)
         prepared = prepare_once(source, Path(folder), table, stored, recipe, console, world)
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)

@@ -17,7 +17,7 @@ from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import OPTIMIZERS, default_lr, make_optimizer, with_defaults
 from convista.training.peak import measured_peak
 from convista.training.recalibrate import recalibrate
-from convista.training.schedules import SCHEDULES, drops, rate
+from convista.training.schedules import SCHEDULES, courses, drops, rate
 from convista.training.state import Console, Progress, State, Where
 from convista.training.undo import Undo
 
@@ -47,6 +47,7 @@ __all__ = [
     "check_compiler",
     "check_shares",
     "check_tensorboard",
+    "courses",
     "default_lr",
     "diagnose",
     "drops",

@@ -5,12 +5,13 @@ A filter (out, in, k, k) counts as the matrix (out, in * k * k). Everything else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from convista.training.moments import OneByOne, adam
 
 __all__ = ["Muon", "orthogonal"]
 
@@ -35,7 +36,7 @@ def orthogonal(matrix: Tensor, steps: int = STEPS) -> Tensor:
     return x if wide else x.T
 
 
-class Muon(Optimizer):
+class Muon(OneByOne):
     """Groups with `matrix=True` are filters: Nesterov momentum, made orthogonal; the others are for AdamW.
 
     The step of a filter is longer by `sqrt(max(1, rows / columns))`, so that outputs change alike whatever the shape;
@@ -46,16 +47,13 @@ class Muon(Optimizer):
         words = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "matrix": False}
         super().__init__(params, words | {"betas": (0.9, 0.95), "eps": 1e-8})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step on the gradients that there are."""
-        loss = None if closure is None else closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    (self._turn if group["matrix"] else self._move)(p, p.grad, group)
-        return loss
+    def move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        """The step of one tensor, by its kind."""
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        if group["matrix"]:
+            self._turn(p, grad, group)
+        else:
+            p.add_(adam(self.state[p], grad, group["betas"], group["eps"]), alpha=-group["lr"])
 
     def _turn(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
@@ -66,15 +64,3 @@ class Muon(Optimizer):
         update = grad.lerp(buffer, group["momentum"]).flatten(1)
         longer = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
         p.add_(orthogonal(update).view_as(p), alpha=-group["lr"] * longer)
-
-    def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state, (beta1, beta2) = self.state[p], group["betas"]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-        state["step"] += 1
-        count = float(state["step"])
-        state["exp_avg"].lerp_(grad, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        deviation = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
-        p.addcdiv_(state["exp_avg"], deviation, value=-group["lr"] / (1 - beta1**count))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from convista.errors import InputError
 from convista.registry import Registry
 
-__all__ = ["SCHEDULES", "drops", "rate"]
+__all__ = ["SCHEDULES", "courses", "drops", "rate"]
 
 PATIENCE = 5  # epochs without a better validation loss before `plateau` takes a tenth
 CYCLES = 3  # of `restarts`, each twice as long as the one before
@@ -77,6 +78,23 @@ def rate(schedule: str, step: int, steps: int, warmup: int = 0, losses: Sequence
         return (step + 1) / warmup
     lowered = float(0.1 ** drops(losses)) if schedule == "plateau" else 1.0
     return lowered * shape((step - warmup) / max(1, steps - warmup))
+
+
+def courses(
+    names: Sequence[str] = (), epochs: int = 20, warmup: float = 1, lr: float = 1.0, steps: int = 100
+) -> dict[str, list[float]]:
+    """The rate at every one of `steps` steps an epoch, for each schedule; for all where none is named.
+
+    Raises `UnknownNameError`, and `InputError` for numbers that make no curve.
+
+    >>> {name: [round(value, 2) for value in rates[::2]] for name, rates in courses(["step"], 4, 0, steps=2).items()}
+    {'step': [1.0, 1.0, 0.1, 0.01]}
+    """
+    if epochs < 1 or not 0 <= warmup < math.inf or not 0 < lr < math.inf:
+        raise InputError("A curve needs at least 1 epoch, a warm-up of at least 0, and a positive rate.")
+    every = steps * epochs
+    rising = round(min(steps * warmup, every / 4))
+    return {name: [lr * rate(name, step, every, rising) for step in range(every)] for name in names or SCHEDULES}
 
 
 def drops(losses: Sequence[float], patience: int = PATIENCE) -> int:

@@ -30,14 +30,12 @@ class Undo:
         now = self._live()
         if len(self.before) != len(now):
             self.before = [tensor.clone() for tensor in now]
-        for copy, tensor in zip(self.before, now, strict=True):
-            copy.copy_(tensor)
+        _copy(now, self.before)
 
     @torch.no_grad()
     def again(self) -> None:
         """To before the step at hand, none of which was taken yet."""
-        for tensor, copy in zip(self._live(), self.before, strict=True):
-            tensor.copy_(copy)
+        _copy(self.before, self._live())
 
     def accept(self) -> None:
         """The step at hand was taken: what was noted is now one step back."""
@@ -54,11 +52,18 @@ class Undo:
         tensors = self._live()
         if len(copies) < len(tensors):  # before the first step the optimiser remembered nothing
             self.optimizer.state.clear()
-        for tensor, copy in zip(tensors, copies, strict=False):
-            tensor.copy_(copy)
+        _copy(copies, tensors[: len(copies)])
         self.earlier = None
 
     def _live(self) -> list[Tensor]:
         memory = [value for p in self.net.parameters() for value in self.optimizer.state.get(p, {}).values()]
         weights = [*self.net.parameters(), *self.net.buffers(), *self.beside]
         return [*weights, *(value for value in memory if isinstance(value, Tensor))]
+
+
+def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    """Numbers with and without a fraction apart: together a GPU would copy one tensor after another."""
+    for fraction in (True, False):
+        pairs = [pair for pair in zip(sources, targets, strict=True) if pair[0].is_floating_point() == fraction]
+        if pairs:
+            torch._foreach_copy_([target for _, target in pairs], [source for source, _ in pairs])
