@@ -72,6 +72,9 @@ class Linear:
 
     def __call__(self, picture: Bytes) -> Bytes:
         """(H, W, C) -> the same shape."""
+        if self._grey:
+            grey = Image.fromarray(picture).convert("L")
+            return np.array(Image.merge("RGB", [grey] * 3))
         offset = self.offset + (self.means @ _channel_means(picture) if self.means.any() else 0)
         floats, scales = picture.reshape(-1, picture.shape[2]).astype(np.float32), np.diag(self.values)
         if not (self.values - np.diag(scales)).any() and not np.ptp(scales):
@@ -85,6 +88,15 @@ class Linear:
         np.clip(floats, 0, 255, out=floats)
         values = floats.astype(np.uint8).reshape(*picture.shape[:2], -1)
         return values if values.shape == picture.shape else interleaved([values[..., 0]] * picture.shape[2])
+
+    @property
+    def _grey(self) -> bool:
+        """Whether each colour becomes its grey and nothing else happens, for which Pillow has a routine."""
+        return (
+            self.values.shape == (3, 3)
+            and np.array_equal(self.values, [GREY] * 3)
+            and not (self.means.any() or self.offset.any())
+        )
 
     def batch(self, pictures: Tensor, steps: list[Linear]) -> Tensor:
         """(n, C, H, W) floats, a step for each -> the same shape."""
