@@ -295,7 +295,7 @@ def test_mixed_pictures_hold_both_in_their_shares(mixing: Mixing, boxed: set[boo
     few, indices = Few(30), np.arange(30)
     plain = Augmentation(read_policy("light"), VIEW, 1)
     mixed = Augmentation(read_policy("light"), VIEW, 1, mixing)(few, indices, 0)
-    found = pairs(mixing, 30, VIEW.image, 1, 0, indices)
+    found = pairs(mixing, few.targets, VIEW.image, 1, 0, indices)
     assert {pair.box is not None for pair in found} == boxed
     own = plain(few, indices, 0).pictures.float()
     others = plain(few, np.array([pair.partner for pair in found]), 0).pictures.float()
@@ -312,9 +312,28 @@ def test_mixed_pictures_hold_both_in_their_shares(mixing: Mixing, boxed: set[boo
 
 
 def test_mixing_draws_from_the_beta_distribution() -> None:
-    shares = np.array([pair.share for pair in pairs(Mixing(mixup=0.2), 100, 32, 0, 0, np.arange(20_000))])
+    shares = np.array([pair.share for pair in pairs(Mixing(mixup=0.2), np.zeros(100), 32, 0, 0, np.arange(20_000))])
     assert abs(shares.mean() - 0.5) < 0.01
     assert abs(shares.var() - 1 / (4 * (2 * 0.2 + 1))) < 0.005
+
+
+def test_balanced_partners_are_of_every_class_equally_often() -> None:
+    classes = np.array([0] * 90 + [1] * 9 + [2])
+    found = pairs(Mixing(mixup=0.2, balanced=True), classes, 32, 0, 0, np.arange(9000))
+    assert np.bincount(classes[[pair.partner for pair in found]]) == pytest.approx([3000] * 3, abs=150)
+    assert len({pair.partner for pair in found}) == 100
+
+
+def test_the_slope_of_automatic_shears_grows_with_their_strength() -> None:
+    for strength in (7.5, 15, 30):
+        found = {round(abs(plan.warp[0, 1]), 4) for plan in drawn(f"rand={strength:g}@1", count=300) if sheared(plan)}
+        slope = round(0.3 * strength / 30, 4)
+        assert {slope} <= found <= {slope, 2 * slope}  # of RandAugment's two operations both may be one
+
+
+def sheared(plan: Plan) -> bool:
+    """Sideways, and nothing else."""
+    return plan.warp is not None and np.array_equal(plan.warp[:, 0], [1, 0, 0]) and plan.warp[0, 1] != 0
 
 
 def test_a_picture_that_comes_again_looks_different() -> None:

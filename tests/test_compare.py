@@ -111,7 +111,9 @@ def test_a_folder_of_runs_stands_for_all_of_them(runs: dict[str, Path], tmp_path
     for name in ("a", "b"):
         shutil.copytree(next(iter(runs.values())), tmp_path / "runs" / name)
     (tmp_path / "runs" / "notes.txt").touch()
-    assert [run.name for run in convista.compare(tmp_path / "runs").runs] == ["a", "b"]
+    convista.sweep("digits", {"seed": [0, 1]}, model="lenet5", epochs=1, limit=100, out=tmp_path / "runs" / "c")
+    found = [Path(run.path) for run in convista.compare(tmp_path / "runs").runs]
+    assert [path.relative_to(tmp_path / "runs").parts[0] for path in found] == ["a", "b", "c", "c"]
 
 
 def test_json_is_one_object_without_anything_that_is_no_number(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -56,6 +56,22 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_the_user_s_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    monkeypatch.setattr(devices.HEAP, "keep", lambda: pytest.fail("touched"))
+    with devices.kept_memory(torch.device("cpu")):
+        pass
+
+
+def test_memory_is_kept_until_the_last_one_leaves() -> None:
+    cpu = torch.device("cpu")
+    with devices.kept_memory(cpu):
+        with devices.kept_memory(cpu):
+            assert devices.HEAP.holders == 2
+        assert devices.HEAP.holders == 1
+    assert devices.HEAP.holders == 0
+
+
 def test_an_error_inside_is_passed_on() -> None:
     with pytest.raises(ZeroDivisionError), devices.kept_memory(torch.device("cpu")):
         raise ZeroDivisionError

@@ -307,3 +307,9 @@ def test_networks_that_do_not_classify_are_refused_kindly() -> None:
         diagnose(plain(depth=2), x, y + 3)
     with pytest.raises(InputError, match="larger --batch or --image"):
         diagnose(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 4)), x[:1], y[:1])
+
+
+def test_bytes_are_looked_at_as_they_are() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    found = diagnose(net, torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8), torch.randint(0, 2, (8,)))
+    assert any("normalis" in str(finding) for finding in found.findings)

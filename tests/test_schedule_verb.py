@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import convista
 from convista.cli.app import app
 from convista.errors import ConvistaError
 from convista.recipe import SCHEDULE_NAMES
@@ -31,6 +32,11 @@ def test_all_schedules_are_drawn(tmp_path: Path) -> None:
 def test_the_rates_are_those_of_training() -> None:
     found = json.loads(run("cosine", "--epochs", "3", "--warmup", "0.5", "--lr", "0.1", "--json"))
     assert found["rates"]["cosine"] == pytest.approx([0.1 * rate("cosine", s, 300, 50) for s in range(300)])
+
+
+def test_half_an_epoch_is_refused() -> None:
+    with pytest.raises(ConvistaError, match="all whole"):
+        convista.schedule("cosine", epochs=2.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

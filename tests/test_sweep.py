@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import make_photos
 from typer.testing import CliRunner
@@ -19,7 +20,7 @@ import convista as package
 from convista.cli.app import app
 from convista.data import steps_in_epoch
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
-from convista.tasks import Comparison, Run, parse_axes, read_recipe
+from convista.tasks import Comparison, Run, axis, parse_axes, read_recipe
 from convista.tasks import sweep as sweeping
 from convista.training import Console, Training
 from convista.verbs import sweep, train
@@ -149,6 +150,11 @@ def test_axes_are_typed_by_the_recipe() -> None:
         "lr": (1.0, 0.002), "seed": (-1, 0, 1, 7), "flip": (True, False, None), "model": ("lenet5",),
         "label_smoothing": (0.0,),
     }  # fmt: skip
+
+
+def test_axes_may_come_from_numpy() -> None:
+    assert axis("seed", np.arange(2)) == (0, 1)
+    assert all(type(value) is float for value in axis("lr", np.geomspace(1e-4, 1e-2, 3)))
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def test_the_focal_loss_is_that_of_its_formula() -> None:
     assert float(Objective(focal=2.0)(logits, batch_of(0, 3, 2, 1, 1))) == pytest.approx(expected)
 
 
+def test_the_focal_loss_has_a_slope_where_all_is_right() -> None:
+    logits = torch.tensor([[40.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    Objective(focal=0.5)(logits, batch_of(0, 0)).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad[1].abs().sum() > 0.1
+
+
 def test_a_mixed_pictures_loss_is_that_of_both_by_their_shares() -> None:
     logits, objective = torch.randn(3, 4), Objective(smoothing=0.1)
     mixed = float(objective(logits, batch_of(0, 1, 2, partners=[3, 3, 0], shares=[0.7, 1.0, 0.2])))
@@ -230,12 +238,27 @@ def test_a_contact_sheet_shows_pictures_and_epochs(convista: Call, photos: Path,
     (["--out", "sheet.gif"], "ends in .png or .jpg"),
     (["--pictures", "0"], "at least 1"),
     (["--mixup", "-1"], "at least 0"),
+    (["--image", "8", "--pictures", "500", "--epochs", "500"], "too large a sheet"),
     (["--channels", "2"], "1 (grey) or 3 (colour)"),
 ])  # fmt: skip
 def test_a_contact_sheet_that_cannot_be_is_refused(convista: Call, words: list[str], said: str, photos: Path) -> None:
     done = convista("augment", photos, *words)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("words", [{"pictures": "x"}, {"epochs": 2.5}, {"mixup": True}, {"colour": 1}])
+def test_words_of_a_contact_sheet_are_held_to_their_kind(words: dict[str, object], photos: Path) -> None:
+    with pytest.raises(InputError, match=r"was given; expected a|no option named"):
+        library.augment(photos, **words)
+
+
+def test_mirrored_views_need_mirrors(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="flip is off"):
+        library.train(photos, model="lenet5", views=2, flip=False, epochs=1, out=tmp_path / "run")
+    run = library.train("digits", model="lenet5", epochs=1, limit=100, out=tmp_path / "digits")
+    with pytest.raises(InputError, match="flip is off"):  # as the run's recipe says
+        library.train("digits", recipe=run.path, views=6, out=tmp_path / "again")
 
 
 def test_the_words_of_augmentation_are_listed(convista: Call) -> None:

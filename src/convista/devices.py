@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ __all__ = ["kept_memory", "pick_device"]
 # mapped apart, nothing given back, growth in large steps), then what glibc comes to by itself with large blocks.
 MALLOC = {-4: (0, 1 << 16), -3: (1 << 25, 1 << 25), -1: (-1, 1 << 26), -2: (1 << 28, 1 << 17)}
 RESERVED = 4  # the heap is made as long as a part of so many of the machine's memory
-HUGE_PAGE, MADV_HUGEPAGE = 1 << 21, 14
+HUGE_PAGE, LARGE, SMALL = 1 << 21, 14, 15  # bytes; the kernel's MADV_HUGEPAGE and MADV_NOHUGEPAGE
+STRICT = "2"  # of the kernel's modes of overcommitment the one in which memory that is only reserved counts
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -42,21 +44,46 @@ def kept_memory(device: torch.device) -> Iterator[None]:
 
     By default, glibc hands every large block back as soon as it is free, and the kernel clears it anew, 4 KiB at a
     time, when the next step asks for it: a fifth of a training step on a processor (docs/results/speed.md). Behind
-    the block everything is given back. On other devices, and without glibc, it does nothing.
+    the block the memory is given back. On other devices, without glibc, and where the environment already says how
+    memory is kept (`MALLOC_…`, `GLIBC_TUNABLES`), it does nothing.
     """
-    glibc = _glibc() if device.type == "cpu" else None
-    if glibc is None:
+    told = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if device.type != "cpu" or told:
         yield
         return
+    HEAP.keep()
     try:
-        for parameter, (kept, _) in MALLOC.items():
-            glibc.mallopt(parameter, kept)
-        _large_pages(glibc)
         yield
     finally:
-        for parameter, (_, usual) in MALLOC.items():
-            glibc.mallopt(parameter, usual)
-        glibc.malloc_trim(ctypes.c_size_t(0))
+        HEAP.release()
+
+
+class _Heap:
+    """The memory of this process, for as many as ask for it to be kept at the same time."""
+
+    def __init__(self) -> None:
+        self.holders, self.turn = 0, threading.Lock()
+
+    def keep(self) -> None:
+        with self.turn:
+            self.holders += 1
+            glibc = _glibc() if self.holders == 1 else None
+            if glibc is not None:
+                _set(glibc, 0)
+                _reserve(glibc)
+                _advise(glibc, LARGE)
+
+    def release(self) -> None:
+        with self.turn:
+            self.holders -= 1
+            glibc = None if self.holders else _glibc()
+            if glibc is not None:
+                _set(glibc, 1)
+                _advise(glibc, SMALL)
+                glibc.malloc_trim(ctypes.c_size_t(0))
+
+
+HEAP = _Heap()
 
 
 def _glibc() -> ctypes.CDLL | None:
@@ -69,12 +96,24 @@ def _glibc() -> ctypes.CDLL | None:
     return None
 
 
-def _large_pages(glibc: ctypes.CDLL) -> None:
-    """Asks for large pages for the heap, which is made long enough before; no memory is used until it is needed."""
-    glibc.free(glibc.malloc(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // RESERVED))
+def _set(glibc: ctypes.CDLL, which: int) -> None:
+    for parameter, values in MALLOC.items():
+        glibc.mallopt(parameter, values[which])
+
+
+def _reserve(glibc: ctypes.CDLL) -> None:
+    """Makes the heap long before it is needed, for only what is there can be told to take large pages."""
+    with suppress(OSError):
+        if Path("/proc/sys/vm/overcommit_memory").read_text().strip() != STRICT:
+            processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * RESERVED
+            glibc.free(glibc.malloc(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // processes))
+
+
+def _advise(glibc: ctypes.CDLL, size: int) -> None:
+    """Large or small pages for all of the heap."""
     with suppress(OSError):
         for line in Path("/proc/self/maps").read_text().splitlines():
             if line.endswith("[heap]"):
                 start, end = (int(address, 16) for address in line.split()[0].split("-"))
                 start = -(-start // HUGE_PAGE) * HUGE_PAGE
-                glibc.madvise(start, end - start, MADV_HUGEPAGE)
+                glibc.madvise(start, max(0, end - start), size)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe"]
+__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe", "bare"]
 
 Words = TypeVar("Words")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -57,7 +57,9 @@ class Recipe:
     lr: float | None = _word(None, "Peak learning rate; fitting the optimizer and the batch if not given.", 0)
     weight_decay: float | None = _word(None, "Decay of weights (not of norms and biases).", 0)
     schedule: str = _word("cosine", "The learning rate's course behind the warm-up.", choices=SCHEDULE_NAMES)
-    warmup: float = _word(1, "Epochs over which the learning rate rises from zero; onecycle rises by itself.", 0)
+    warmup: float = _word(
+        1, "Epochs over which the rate rises from zero, at most a quarter of them; onecycle rises by itself.", 0
+    )
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
     dropout: float | None = _word(None, "Share of values dropped before the classifier; its own if not given.", 0)
     stochastic_depth: float = _word(0.0, "Share of times that the last residual block is dropped, such as 0.1.", 0)
@@ -151,7 +153,7 @@ def _checked(kind: type[Words], words: dict[str, Any]) -> Words:
     for name in words:
         if name not in known:
             raise UnknownNameError("option", name, known)
-    record = kind(**words)
+    record = kind(**{name: bare(value) for name, value in words.items()})
     for name, f in known.items():
         plain, _, optional = str(f.type).partition(" | ")
         _check(name, getattr(record, name), {**f.metadata, "kind": plain, "optional": bool(optional)})
@@ -159,6 +161,11 @@ def _checked(kind: type[Words], words: dict[str, Any]) -> Words:
         if getattr(record, name, 0) > most:
             raise InputError(f"{name}={getattr(record, name)} was given; it must be at most {most}.")
     return record
+
+
+def bare(value: Any) -> Any:
+    """A number of NumPy or PyTorch as Python's own; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _check(name: str, value: Any, rules: Any) -> None:

@@ -68,7 +68,7 @@ def put_sweep(found: Comparison, json: bool) -> None:
 
 
 def _compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, or folders of sweeps.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, or folders of runs and sweeps.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a page (.html) with curves, or a table (.csv).")

@@ -27,7 +27,9 @@ def _schedule(
         list[str] | None, typer.Argument(metavar="SCHEDULE…", help=f"{', '.join(SCHEDULE_NAMES)}; all if not given.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 20,
-    warmup: Annotated[float, typer.Option(help="Epochs over which the rate rises from zero.")] = 1,
+    warmup: Annotated[
+        float, typer.Option(help="Epochs over which the rate rises from zero, at most a quarter of them.")
+    ] = 1,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Also draw the curves.")] = None,

@@ -70,7 +70,7 @@ class Augmentation:
         own, targets = self._looks(pictures, indices, epoch), self._targets(pictures, indices)
         if not self.mixing:
             return Batch(own, targets)
-        joined = pairs(self.mixing, len(pictures), self.view.image, self.seed, epoch, indices)
+        joined = pairs(self.mixing, pictures.targets, self.view.image, self.seed, epoch, indices)
         partners = np.array([pair.partner for pair in joined], np.int64)
         mixed = join(own, self._looks(pictures, partners, epoch), joined)
         shares = torch.tensor([pair.share for pair in joined], dtype=torch.float32)

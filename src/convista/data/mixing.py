@@ -21,11 +21,13 @@ APART = 1 << 32  # added to the epoch: other numbers than those of the augmentat
 class Mixing:
     """How pictures are mixed: alpha of Mixup's and of CutMix's Beta distribution, 0 for never.
 
-    With both, each picture gets one or the other, half of the time each.
+    With both, each picture gets one or the other, half of the time each. `balanced` partners are of every class equally
+    often.
     """
 
     mixup: float = 0.0
     cutmix: float = 0.0
+    balanced: bool = False
 
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
@@ -57,19 +59,23 @@ def join(own: Tensor, others: Tensor, pairs: list[Pair]) -> Tensor:
     return own
 
 
-def pairs(mixing: Mixing, count: int, side: int, seed: int, epoch: int, indices: NDArray[np.int64]) -> list[Pair]:
-    """A partner among `count` pictures for each index, a pure function of (seed, epoch, index).
+def pairs(
+    mixing: Mixing, classes: NDArray[np.int64], side: int, seed: int, epoch: int, indices: NDArray[np.int64]
+) -> list[Pair]:
+    """A partner for each index among pictures of these classes, a pure function of (seed, epoch, index).
 
     Mixup (Zhang et al. 2017): share drawn from Beta(alpha, alpha). CutMix (Yun et al. 2019): a box of one minus that
     share of the area, its middle anywhere; what is cut off by the edges counts as the picture's own.
     """
-    numbers = draws(seed, epoch + APART, indices, 5)
-    partners = offsets(numbers[:, 0], count - 1)
+    numbers = draws(seed, epoch + APART, indices, 6)
+    partners = (
+        _of_each_class(classes, numbers[:, [0, 5]]) if mixing.balanced else offsets(numbers[:, 0], len(classes) - 1)
+    )
     often = 0.5 if mixing.mixup and mixing.cutmix else float(mixing.cutmix > 0)
     cuts = numbers[:, 1] < often
     shares = _beta(numbers[:, 2], np.where(cuts, mixing.cutmix, mixing.mixup))
     found = []
-    for partner, cut, share, (x, y) in zip(partners, cuts, shares, numbers[:, 3:], strict=True):
+    for partner, cut, share, (x, y) in zip(partners, cuts, shares, numbers[:, 3:5], strict=True):
         if not cut:
             found.append(Pair(int(partner), float(share), None))
             continue
@@ -81,6 +87,13 @@ def pairs(mixing: Mixing, count: int, side: int, seed: int, epoch: int, indices:
         own = 1 - (right - left) * (bottom - top) / side**2
         found.append(Pair(int(partner), own, (left, top, right, bottom)))
     return found
+
+
+def _of_each_class(classes: NDArray[np.int64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """A class first, then one of its pictures."""
+    members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+    chosen = [members[c] for c in offsets(numbers[:, 0], len(members) - 1)]
+    return np.array([own[int(u * len(own))] for own, u in zip(chosen, numbers[:, 1], strict=True)], np.int64)
 
 
 def _beta(numbers: NDArray[np.float64], alpha: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -158,9 +158,9 @@ def _automatic(plan: Plan, act: Act, u: NDArray[np.float64]) -> None:
         amount = full[act.word == "trivial"]
         if word.startswith("translate") and amount > 1:  # pixels
             amount = min(amount / plan.side, AUTOMATIC[-1][1])
-        if word.startswith("shear"):
-            amount = math.degrees(math.atan(amount))
         level = (act.amount or 0.0) / 30 if act.word == "rand" else int(strength * 31) / 30
+        if word.startswith("shear"):  # the slope grows with the strength, not the angle
+            amount, level = math.degrees(math.atan(amount * level)), 1.0
         if word != "identity":
             OPERATIONS[word](plan, amount, np.full(8, level if sign < 0.5 else -level))
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from convista.errors import InputError, UnknownNameError
-from convista.recipe import KINDS, Recipe
+from convista.recipe import KINDS, Recipe, bare
 
 __all__ = ["Axes", "axis", "combinations", "label", "parse_axes"]
 
@@ -52,7 +52,7 @@ def axis(word: str, values: Any) -> tuple[Any, ...]:
         between = ";" if ";" in values or word == "augment" else ","  # an augmentation's own words stand between commas
         several = [value for part in values.split(between) for value in _typed(word, types[word], part)]
     elif isinstance(values, Iterable) and not isinstance(values, Mapping | bytes):
-        several = list(itertools.islice(values, MOST + 1))
+        several = [bare(value) for value in itertools.islice(values, MOST + 1)]
     else:
         raise InputError(f"{word}={values!r} is to be swept; expected a list of values.")
     if not several:

@@ -151,10 +151,10 @@ def compare_runs(paths: Iterable[Run | str | os.PathLike[str]]) -> Comparison:
 
 def _expanded(path: Path) -> list[Candidate]:
     if path.is_file():
-        raise RunError(f"{path} is a file; expected a run folder, or the folder of a sweep.")
+        raise RunError(f"{path} is a file; expected a run folder, the folder of a sweep, or one of runs.")
     if not (path / LEDGER).is_file():
-        inside = [] if (path / "run.json").exists() else sorted(path.glob("*/run.json"))
-        return [_candidate(file.parent) for file in inside] or [_candidate(path)]
+        inside = [] if (path / "run.json").exists() else sorted(filter(_holds_runs, path.glob("*")))
+        return [run for folder in inside for run in _expanded(folder)] or [_candidate(path)]
     ledger = Ledger.load(path)
     found = []
     for run in ledger.info["runs"]:
@@ -165,6 +165,10 @@ def _expanded(path: Path) -> list[Candidate]:
             state = "failed" if reason else "not begun"
             found.append(Candidate("", str(folder), state, ledger.info["recipe"] | run["words"], reason))
     return [_completed(run, found) for run in found]
+
+
+def _holds_runs(path: Path) -> bool:
+    return (path / "run.json").is_file() or (path / LEDGER).is_file()
 
 
 def _completed(run: Candidate, others: Sequence[Candidate]) -> Candidate:

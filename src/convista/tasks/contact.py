@@ -91,7 +91,7 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
 
 
 def _check(looks: Looks, out: Path) -> None:
-    if looks.pictures * looks.epochs * (looks.image or LARGEST) ** 2 > MOST:
+    if looks.pictures * (looks.epochs + 1) * max(looks.image or LARGEST, TILE) ** 2 > MOST:
         raise InputError(
             f"{looks.pictures} pictures over {looks.epochs} epochs at {looks.image or LARGEST} pixels make too large a "
             "sheet. Ask for fewer pictures or epochs, or a smaller --image."

@@ -103,9 +103,10 @@ def seen_as(recipe: Recipe, table: Spec, stored: int, prepared: Prepared) -> tup
     """
     view = View(table.image, stored, table.channels, *channel_statistics(prepared.splits["train"]))
     changes = recipe.flip is None and flip_changes_class(prepared.labels)
-    if changes and recipe.views > 1:
+    if recipe.views > 1 and (changes or recipe.flip is False):
+        why = "flip is off" if recipe.flip is False else "mirrored pictures of these classes show something else"
         raise InputError(
-            f"views={recipe.views} was given, but mirrored pictures of these classes show something else "
-            f"({', '.join(prepared.labels[:3])}, …). Leave it out, or say --flip if they do not."
+            f"views={recipe.views} was given, but {why} ({', '.join(prepared.labels[:3])}, …). Leave it out, or say "
+            "--flip if mirrored pictures show the same."
         )
     return view, recipe.with_(flip=False) if changes else recipe

@@ -38,7 +38,8 @@ def diagnose(net: nn.Module, x: Tensor, targets: Tensor, model: str = "", data: 
     model = model or type(net).__name__
     twin = _twin(net, model)
     watch = _Watch(twin)
-    x = x.detach().clone().requires_grad_()  # so that gradients flow through layers that are frozen
+    x = x.detach().clone() if x.is_floating_point() else x.float()  # bytes are pictures that nobody normalised
+    x.requires_grad_()  # so that gradients flow through layers that are frozen
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), as_in_a_first_step(twin):
         try:
             logits = watch.run(twin, x)

@@ -17,7 +17,7 @@ LONGEST = 10.0  # of the trust ratio
 class Lamb(OneByOne):
     """The step is `lr * |w| / |r| * r` with `r = m / (sqrt(v) + eps) + weight_decay * w`, moments without bias.
 
-    Groups without decay (norms and biases) take Adam's step as it is, as their sizes say nothing.
+    Norms and biases (one-dimensional) take Adam's step as it is, as their sizes say nothing.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Lamb(OneByOne):
         """Adam's update, as long as the tensor itself times the rate."""
         update = adam(self.state[p], grad, group["betas"], group["eps"]).add_(p, alpha=group["weight_decay"])
         trust = 1.0
-        if group["weight_decay"]:
+        if p.ndim > 1:
             ours, theirs = float(p.norm()), float(update.norm())
             trust = min(ours / theirs, LONGEST) if ours > 0 and theirs > 0 else 1.0
         p.add_(update, alpha=-group["lr"] * trust)

@@ -93,7 +93,7 @@ class Training:
             read_policy(recipe.augment).allowing(recipe.crop, recipe.flip),
             self.view,
             recipe.seed,
-            Mixing(recipe.mixup, recipe.cutmix),
+            Mixing(recipe.mixup, recipe.cutmix, recipe.balanced),
             Resident.of(self.train, self.device) if self.device.type == "cuda" else None,
         )
         self.ahead = Ahead(partial(self.augment, self.train), self.device)
@@ -245,7 +245,8 @@ class Training:
         state.history.append(row)
         state.epoch, state.batch = state.epoch + 1, 0
         state.loss_sum, state.hits, state.seen, state.seconds = 0.0, 0.0, 0, 0.0
-        self.undo.forget()
+        if math.isfinite(row.val_loss):  # else the last step may be the one to undo
+            self.undo.forget()
         self._keep_if_best(row)
         self.save()
         self.where.watch(state.history)

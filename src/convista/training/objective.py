@@ -15,6 +15,9 @@ from convista.data import Batch
 __all__ = ["Objective", "balancing_weights"]
 
 
+SURE = 1e-7  # of what is surely right: the power of 0 has no slope where gamma is below 1
+
+
 @dataclass(frozen=True)
 class Objective:
     """The loss in nats. `focal` is gamma of the focal loss (Lin et al. 2017), `weights` are the classes', on average 1.
@@ -38,7 +41,7 @@ class Objective:
         losses = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         if self.focal:
             own = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
-            losses = losses * (1 - own.exp()).clamp(min=0) ** self.focal
+            losses = losses * (-torch.expm1(own)).clamp(min=SURE) ** self.focal
         return losses if self.weights is None else losses * self.weights[targets]
 
 

@@ -90,8 +90,8 @@ def courses(
     >>> {name: [round(value, 2) for value in rates[::2]] for name, rates in courses(["step"], 4, 0, steps=2).items()}
     {'step': [1.0, 1.0, 0.1, 0.01]}
     """
-    if epochs < 1 or not 0 <= warmup < math.inf or not 0 < lr < math.inf:
-        raise InputError("A curve needs at least 1 epoch, a warm-up of at least 0, and a positive rate.")
+    if not isinstance(epochs, int) or epochs < 1 or not 0 <= warmup < math.inf or not 0 < lr < math.inf:
+        raise InputError("A curve needs at least 1 epoch, all whole, a warm-up of at least 0, and a positive rate.")
     every = steps * epochs
     rising = round(min(steps * warmup, every / 4))
     return {name: [lr * rate(name, step, every, rising) for step in range(every)] for name in names or SCHEDULES}
