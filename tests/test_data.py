@@ -304,28 +304,28 @@ def test_the_cache_gives_back_the_same_pixels(photos: Path, tmp_path: Path) -> N
 def test_the_cache_follows_content_not_names(photos: Path, tmp_path: Path) -> None:
     cache = PixelCache(tmp_path / "cache", 24, 3)
     prepared(photos, cache=cache)
-    assert len(cache.entries) == 36
+    assert len(cache.file.entries) == 36
     (photos / "red" / "001.png").rename(photos / "red" / "new name.png")
     prepared(photos, cache=cache)
-    assert len(cache.entries) == 36
+    assert len(cache.file.entries) == 36
     picture(2, 4242).save(photos / "red" / "000.jpg")
     prepared(photos, cache=cache)
-    assert len(cache.entries) == 37
+    assert len(cache.file.entries) == 37
 
 
 def test_the_cache_keeps_its_bound_and_the_rest_is_decoded(photos: Path, tmp_path: Path) -> None:
     row = 24 * 24 * 3
     cache = PixelCache(tmp_path / "cache", 24, 3, limit=10 * row)
     found = prepared(photos, cache=cache)
-    assert len(cache.entries) == 10
-    assert (tmp_path / "cache" / "24x24x3-v1" / "pixels.u8").stat().st_size == 10 * row
+    assert len(cache.file.entries) == 10
+    assert (tmp_path / "cache" / "24x24x3-v2" / "rows.bin").stat().st_size == 10 * row
     fresh = prepared(photos)
     everything = np.arange(len(found.splits["train"]))
     for a, b in zip(found.splits["train"].many(everything), fresh.splits["train"].many(everything), strict=True):
         assert np.array_equal(a, b)
     smaller = PixelCache(tmp_path / "cache", 16, 3, limit=10 * row)
     prepared(photos, side=16, cache=smaller)
-    assert not (tmp_path / "cache" / "24x24x3-v1").exists()
+    assert not (tmp_path / "cache" / "24x24x3-v2").exists()
 
 
 def test_a_cache_cut_off_in_a_write_goes_on(tmp_path: Path) -> None:
@@ -333,13 +333,13 @@ def test_a_cache_cut_off_in_a_write_goes_on(tmp_path: Path) -> None:
         return [(f"{i}", Decoded(np.full((4, 4, 3), i, np.uint8))) for i in range(first, last)]
 
     PixelCache(tmp_path, 4, 3).add(some(0, 3))
-    folder = tmp_path / "4x4x3-v1"
-    with (folder / "pixels.u8").open("ab") as file:
+    folder = tmp_path / "4x4x3-v2"
+    with (folder / "rows.bin").open("ab") as file:
         file.write(b"half a row")
     with (folder / "index.jsonl").open("ab") as file:
         file.write(b'["3", "cut of')
     again = PixelCache(tmp_path, 4, 3)
-    assert list(again.entries) == ["0", "1", "2"]
+    assert list(again.file.entries) == ["0", "1", "2"]
     again.add(some(3, 5))
     assert [int(row[0, 0, 0]) for row in PixelCache(tmp_path, 4, 3).view([])[1]] == [0, 1, 2, 3, 4]
 
@@ -347,14 +347,14 @@ def test_a_cache_cut_off_in_a_write_goes_on(tmp_path: Path) -> None:
 def test_a_cache_whose_files_do_not_fit_together_starts_afresh(tmp_path: Path) -> None:
     one = [("a", Decoded(np.full((4, 4, 3), 7, np.uint8)))]
     for spoil in (
-        lambda folder: (folder / "pixels.u8").unlink(),
-        lambda folder: (folder / "pixels.u8").write_bytes(b"short"),
+        lambda folder: (folder / "rows.bin").unlink(),
+        lambda folder: (folder / "rows.bin").write_bytes(b"short"),
         lambda folder: (folder / "index.jsonl").write_bytes(b"no json\n"),
     ):
         PixelCache(tmp_path, 4, 3).add(one)
-        spoil(tmp_path / "4x4x3-v1")
+        spoil(tmp_path / "4x4x3-v2")
         again = PixelCache(tmp_path, 4, 3)
-        assert again.entries == {}
+        assert again.file.entries == {}
         again.add(one)
         rows, pixels = again.view(["a", "b"])
         assert rows.tolist() == [0, -1]
@@ -365,7 +365,7 @@ def test_a_cache_taken_away_under_a_running_job_tells_no_lies(tmp_path: Path) ->
     running = PixelCache(tmp_path, 4, 3)
     running.add([("a", Decoded(np.full((4, 4, 3), 1, np.uint8)))])
     _, held = running.view(["a"])
-    shutil.rmtree(tmp_path / "4x4x3-v1")
+    shutil.rmtree(tmp_path / "4x4x3-v2")
     PixelCache(tmp_path, 4, 3).add([("b", Decoded(np.full((4, 4, 3), 2, np.uint8)))])
     running.add([("c", Decoded(np.full((4, 4, 3), 3, np.uint8)))])
     rows, pixels = running.view(["a", "b", "c"])
@@ -389,8 +389,8 @@ def test_two_writers_share_a_cache(tmp_path: Path) -> None:
         writer.join(60)
         assert writer.exitcode == 0
     cache = PixelCache(tmp_path, 4, 3)
-    assert len(cache.entries) == 60
-    assert all(int(cache.view([])[1][row, 0, 0, 0]) == int(digest) for digest, (row, _) in cache.entries.items())
+    assert len(cache.file.entries) == 60
+    assert all(int(cache.view([])[1][row, 0, 0, 0]) == int(digest) for digest, (row, _) in cache.file.entries.items())
 
 
 def test_draws_are_a_pure_function_of_seed_epoch_and_index() -> None:

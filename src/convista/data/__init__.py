@@ -33,6 +33,7 @@ from convista.data.pictures import (
 from convista.data.plan import Plan, plans
 from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes, mirrors_note, read_policy
 from convista.data.resident import Resident
+from convista.data.rows import RowFile
 from convista.data.source import Source, UnreadableError
 from convista.data.split import Picture, drop_conflicts
 
@@ -53,6 +54,7 @@ __all__ = [
     "Policy",
     "Prepared",
     "Resident",
+    "RowFile",
     "Source",
     "UnreadableError",
     "centre",

@@ -1,0 +1,98 @@
+"""A file of equal rows of bytes and an index of what is in which row: the ground of every cache here.
+
+A folder holds `rows.bin` (memory-mapped) and `index.jsonl`, a line for each row: its key and notes. Rows are written
+before their index lines, so that a process killed in between leaves a row that nobody points to and the next writer
+overwrites. One process at a time writes or takes the folder away; any number read. Whatever does not fit together (a
+file lost, cut short, or of another writer's making) is thrown away, not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+__all__ = ["RowFile", "lock_of"]
+
+
+class RowFile:
+    """Rows of `row_bytes` bytes each in `folder`, which is made. Raises `OSError` where it cannot be written.
+
+    `entries` says for each key its row and its notes; a key that comes again is in its last row.
+    """
+
+    def __init__(self, folder: Path, row_bytes: int):
+        self.folder, self.row_bytes = folder, row_bytes
+        self._rows, self._index = folder / "rows.bin", folder / "index.jsonl"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = lock_of(folder)
+        self.entries: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.count = 0  # rows in the file
+        self._read, self._inode = 0, -1
+        with self.lock:
+            self.refresh()
+            os.utime(folder)  # when it was last used
+
+    def append(self, rows: Sequence[tuple[str, bytes, Sequence[str]]]) -> None:
+        """Adds keys with their rows and notes. The caller holds the lock. Raises `OSError` where the disk is full."""
+        self.refresh()
+        with self._rows.open("r+b" if self._rows.exists() else "w+b") as file:
+            file.seek(self.count * self.row_bytes)
+            file.writelines(row for _, row, _ in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        with self._index.open("ab") as index:
+            index.write(b"".join(json.dumps([key, *notes]).encode() + b"\n" for key, _, notes in rows))
+        self.refresh()
+
+    def mapped(self) -> NDArray[np.uint8]:
+        """All rows, (count, row_bytes), memory-mapped; they stay what they are while they are held."""
+        if not self.count:
+            return np.empty((0, self.row_bytes), np.uint8)
+        return np.asarray(np.memmap(self._rows, np.uint8, "r", shape=(self.count, self.row_bytes)))
+
+    def refresh(self) -> None:
+        """Reads what was appended since the last time; starts afresh where the files do not fit together."""
+        self.folder.mkdir(exist_ok=True)
+        try:
+            if self._index.exists():
+                self._read_index()
+            else:
+                self._forget()
+        except (ValueError, TypeError, OSError):
+            self._forget()
+            self._index.unlink(missing_ok=True)
+            self._rows.unlink(missing_ok=True)
+
+    def _read_index(self) -> None:
+        with self._index.open("r+b") as index:
+            status = os.fstat(index.fileno())
+            if status.st_ino != self._inode or status.st_size < self._read:
+                self._forget()
+                self._inode = status.st_ino
+            index.seek(self._read)
+            text = index.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            if len(whole) < len(text):  # a line that was cut off
+                index.truncate(self._read + len(whole))
+        for line in whole.splitlines():
+            key, *notes = json.loads(line)
+            self.entries[key] = (self.count, tuple(notes))
+            self.count += 1
+        self._read += len(whole)
+        if self.count and self._rows.stat().st_size < self.count * self.row_bytes:
+            raise ValueError("fewer rows than the index names")
+
+    def _forget(self) -> None:
+        self.entries, self.count = {}, 0
+        self._read, self._inode = 0, -1
+
+
+def lock_of(folder: Path) -> FileLock:
+    """One writer for each folder; the lock lies beside it, so that it outlives it."""
+    return FileLock(folder.with_name(folder.name + ".lock"))
