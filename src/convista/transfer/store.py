@@ -1,8 +1,8 @@
 """Features on disk: a row of fp16 numbers for each picture and view, checked before it is believed.
 
-A store's folder is named after everything that decides its numbers (weights, layer, what the network sees of a picture),
-a row after the content of the picture's file. So a changed file, weight or option finds nothing and is computed anew,
-and nothing else is.
+A store's folder is named after everything that decides its numbers (weights, layer, what the network sees of a
+picture), a row after the content of the picture's file. So a changed file, weight or option finds nothing and is
+computed anew, and nothing else is.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def store_key(**decides: Any) -> str:
 
 
 def fingerprint(net: nn.Module) -> str:
-    """A digest of all weights and buffers with their names."""
-    digest = hashlib.blake2b(digest_size=16)
+    """A digest of all layers with their settings, weights and buffers."""
+    digest = hashlib.blake2b(repr(net).encode(), digest_size=16)
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())

@@ -1,0 +1,149 @@
+"""One streaming pass over pictures: features are computed where the store has none, and found where it has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convista.data import Pictures, Policy, centre, plans
+from convista.devices import kept_memory
+from convista.transfer.store import FeatureStore, fingerprint, store_key
+from convista.transfer.trunk import Trunk
+
+__all__ = ["Features", "Views", "features_of"]
+
+BATCH = 32  # pictures in a pass
+Progress = Callable[[str, int, int], None]
+Place = tuple[int, int]  # a picture's index and the number of its view
+
+
+@dataclass(frozen=True)
+class Views:
+    """How often each picture is looked at: once in its middle, then as `policy` draws it, a pure function of the seed,
+    the number of the view and the content of the picture's file.
+    """
+
+    count: int = 1
+    policy: Policy = field(default_factory=Policy)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Features:
+    """`values` (n, views, …) in fp16 of the pictures in their order; how many rows were `computed` and how many
+    `reused`, in how many `seconds`; `kept` is whether all of them are on disk.
+    """
+
+    values: NDArray[np.float16]
+    computed: int
+    reused: int
+    seconds: float
+    kept: bool = True
+
+
+def features_of(
+    trunk: Trunk, pictures: Pictures, views: Views, folder: Path | None, progress: Progress | None = None
+) -> Features:
+    """The features of all pictures, kept in a store below `folder` (None: nowhere).
+
+    What one killed process has computed the next one finds.
+    """
+    start, shape = time.perf_counter(), trunk.shape
+    todo = [(index, view) for view in range(views.count) for index in range(len(pictures))]
+    values = np.empty((len(pictures), views.count, *shape), np.float16)
+    stores = _Stores(trunk, views, shape, folder, [picture.digest for picture in pictures.pictures])
+    missing = stores.fill(values, todo)
+    computed, done = 0, len(todo) - len(missing)
+    with kept_memory(trunk.device):
+        for asked in _chunks(missing):
+            chunk = stores.fill(values, asked)  # another process may have been here
+            if chunk:
+                seen = trunk(_look(pictures, chunk, views, trunk)).cpu().numpy().astype(np.float16)
+                stores.keep(values, chunk, seen)
+            computed, done = computed + len(chunk), done + len(asked)
+            if progress:
+                progress("computing features", done, len(todo))
+    return Features(values, computed, len(todo) - computed, time.perf_counter() - start, stores.kept)
+
+
+def _look(pictures: Pictures, chunk: Sequence[Place], views: Views, trunk: Trunk) -> torch.Tensor:
+    """Bytes (n, C, image, image) of pictures by index and view."""
+    stored = pictures.many(np.array([index for index, _ in chunk]))
+    seen = []
+    for (index, view), picture in zip(chunk, stored, strict=True):
+        if view == 0:
+            seen.append(centre(picture, trunk.view))
+            continue
+        identity = np.array([int(pictures.pictures[index].digest[:15], 16)])
+        seen.append(plans(views.policy, trunk.view, views.seed, view, identity)[0].image(picture))
+    return torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
+
+
+class _Stores:
+    """The store of the pictures' middles, which every policy shares, and that of the drawn views."""
+
+    def __init__(self, trunk: Trunk, views: Views, shape: tuple[int, ...], folder: Path | None, digests: list[str]):
+        self.digests, self.kept = digests, folder is not None
+        self.stores: list[FeatureStore | None] = [None, None]
+        if folder is None:
+            return
+        decides = {
+            "weights": fingerprint(trunk.net),
+            "layer": trunk.layer,
+            "maps": trunk.maps,
+            "precision": trunk.precision,
+            "view": asdict(trunk.view),
+        }
+        drawn = decides | {"policy": str(views.policy), "seed": views.seed}
+        try:
+            self.stores = [
+                FeatureStore(folder, store_key(**words), shape) for words in (decides, drawn)[: 1 + (views.count > 1)]
+            ]
+        except OSError:
+            self.kept = False
+
+    def fill(self, values: NDArray[np.float16], wanted: Sequence[Place]) -> list[Place]:
+        """Puts what the stores have into `values`. Returns what they have not."""
+        missing: list[Place] = []
+        for store, places in self._parts(wanted):
+            keys = [self._key(place) for place in places]
+            lacking = set(keys) if store is None else set(store.missing(dict.fromkeys(keys)))
+            there = [place for place, key in zip(places, keys, strict=True) if key not in lacking]
+            if store is not None and there:
+                index, view = np.array(there).T
+                values[index, view] = store.read([self._key(place) for place in there])
+            missing += [place for place, key in zip(places, keys, strict=True) if key in lacking]
+        return missing
+
+    def keep(self, values: NDArray[np.float16], places: Sequence[Place], seen: NDArray[np.float16]) -> None:
+        """Puts features into `values`, and into the stores as long as the disk takes them."""
+        index, view = np.array(places).T
+        values[index, view] = seen
+        for store, part in self._parts(places):
+            if store is not None and self.kept:
+                once = {self._key(place): values[place] for place in part}  # pictures of one content are one
+                try:
+                    store.add(list(once), np.stack(list(once.values())))
+                except OSError:  # a full disk costs the next run its time, nothing else
+                    self.kept = False
+
+    def _key(self, place: Place) -> str:
+        return f"{self.digests[place[0]]}/{place[1]}"
+
+    def _parts(self, wanted: Sequence[Place]) -> Iterator[tuple[FeatureStore | None, list[Place]]]:
+        """Each store with what of it is wanted."""
+        for store, drawn in zip(self.stores, (False, True), strict=False):
+            places = [place for place in wanted if (place[1] > 0) == drawn]
+            if places:
+                yield store, places
+
+
+def _chunks(todo: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    for start in range(0, len(todo), BATCH):
+        yield todo[start : start + BATCH]
