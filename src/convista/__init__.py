@@ -50,6 +50,7 @@ __all__ = [
     "create",
     "doctor",
     "eval",
+    "features",
     "find",
     "largest_batch",
     "lr_find",
@@ -78,7 +79,19 @@ HOMES = {
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],
-    "verbs": ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "schedule", "sweep", "train"],
+    "verbs": [
+        "augment",
+        "compare",
+        "doctor",
+        "eval",
+        "features",
+        "lr_find",
+        "predict",
+        "report",
+        "schedule",
+        "sweep",
+        "train",
+    ],
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe", "bare"]
+__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "FeatureRecipe", "Looks", "Recipe", "bare"]
 
 Words = TypeVar("Words")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -145,6 +145,27 @@ class Looks:
     def of(cls, **words: Any) -> Looks:
         """From the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
         return _checked(cls, words)
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """Which features: of which layer, averaged over places or not, in how many views."""
+
+    layer: str | None = _word(None, "Take what this layer puts out; what the classifier is given, if not named.")
+    maps: bool = _word(False, "Keep maps as they are, do not average over their places.")
+    views: int = _word(1, "Looks at each picture: its middle, then as --augment draws it.", 1)
+    augment: str = _same("augment")
+    precision: str = _same("precision", "fp32")
+    seed: int = _same("seed")
+    device: str = _word("auto", "auto, cpu, cuda or mps.")
+
+    @classmethod
+    def of(cls, **words: Any) -> FeatureRecipe:
+        """From the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
+        recipe = _checked(cls, words)
+        if recipe.precision == "fp16":
+            raise InputError("precision=fp16 was given; features are computed in fp32 or bf16, and kept in 16 bits.")
+        return recipe
 
 
 def _checked(kind: type[Words], words: dict[str, Any]) -> Words:

@@ -10,7 +10,7 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 from convista.files import check_parent, write_atomically
-from convista.recipe import Looks, Recipe
+from convista.recipe import FeatureRecipe, Looks, Recipe
 from convista.records import Predictions, Score
 from convista.reports import (
     Material,
@@ -44,8 +44,21 @@ from convista.tasks import (
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
 from convista.training import Console, Diagnosis, Sweep, courses, joined
+from convista.transfer import FeatureTable, Start, feature_table, pretrained, resume_from, train_from, written
 
-__all__ = ["augment", "compare", "doctor", "eval", "lr_find", "predict", "report", "schedule", "sweep", "train"]
+__all__ = [
+    "augment",
+    "compare",
+    "doctor",
+    "eval",
+    "features",
+    "lr_find",
+    "predict",
+    "report",
+    "schedule",
+    "sweep",
+    "train",
+]
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
@@ -58,6 +71,8 @@ def train(
     out: Folder | None = None,
     resume: Folder | None = None,
     recipe: Folder | None = None,
+    from_: Folder | None = None,
+    weights: Folder | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Run:
@@ -68,7 +83,9 @@ def train(
     `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
-    recipe. `console` hears what happens. Raises an `InputError` that says what to mend.
+    recipe. `from_` begins with a pretrained network: a name or a run, with the weights of `weights`, a file or a name
+    (the published ones if not given); only a head is learned, on features that are kept. `console` hears what
+    happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
@@ -82,7 +99,11 @@ def train(
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
     with joined() as world:
         if resume is not None:
-            run = resume_classifier(resume, place, console, world)
+            begun = resume_from if "from" in Run.load(resume).info else resume_classifier
+            run = begun(resume, place, console, world)
+        elif from_ is not None:
+            start = Start(os.fspath(from_), None if weights is None else os.fspath(weights))
+            run = train_from(os.fspath(data or ""), start, _head_recipe(words, from_), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
         if world.first:
@@ -104,6 +125,36 @@ def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png"
     """
     _check_folder(data)
     return contact_sheet(data, Looks.of(augment=augment, **words), Path(out))
+
+
+def features(
+    model: Folder,
+    data: Folder,
+    *,
+    out: Folder | None = None,
+    weights: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> FeatureTable:
+    """The features of pictures by a pretrained network or a run; kept, and computed only where they are not yet.
+
+    `model` is a network's name, with the weights of `weights` (a file or a name; the published ones if not given), or a
+    run folder. `words`: `layer` (what the classifier is given, if none), `maps` (do not average over places), `views`
+    (how often each picture is looked at: its middle, then as `augment` draws it with `seed`), `precision`, `device`.
+    `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "run")
+    >>> convista.features(run.path, "digits").features.shape
+    (1797, 1, 84)
+    """
+    _check_folder(data)
+    asked = FeatureRecipe.of(**words)
+    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights))
+    found = feature_table(base, os.fspath(data), asked, console or Console())
+    if out is not None:
+        written(found, Path(out))
+    return found
 
 
 def schedule(
@@ -297,6 +348,14 @@ def _place(
     if resume is not None and (words or out is not None or recipe is not None or place.strict):
         raise InputError("A resumed run keeps its recipe and its folder: give no other option beside --resume.")
     return place
+
+
+def _head_recipe(words: dict[str, Any], source: Folder) -> Recipe:
+    """The words of training, those of the network left to the one that is begun with."""
+    for word in ("model", "image", "channels", "init", "what_if"):
+        if word in words:
+            raise InputError(f"{word}={words[word]} was given beside --from {os.fspath(source)}, which decides it.")
+    return Recipe.of(**{"model": os.fspath(source)} | words)
 
 
 def _planned(recipe: Folder | None, words: dict[str, Any], axes: Axes) -> tuple[dict[str, Any], Axes]:

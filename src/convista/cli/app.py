@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, looks, runs, schedules
+from convista.cli import costs, doctors, features, looks, runs, schedules
 from convista.cli.options import options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -68,6 +68,15 @@ def _train(
         list[str] | None,
         typer.Option(metavar="WORD=VALUES…", help="Train once for each value, such as lr=1e-3,3e-3 seed=0..4."),
     ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="MODEL|RUN", help="Begin with a pretrained network, and learn a head on its features."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Weights for --from; the published ones if not given.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
@@ -86,6 +95,7 @@ def _train(
     words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
     words |= {"out": out, "resume": resume, "recipe": recipe}
+    words |= {} if many else {"from_": from_, "weights": weights}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
         found = train_many(pictures, axes, console=console, **words) if many else None
@@ -196,6 +206,7 @@ looks.add_to(app)
 schedules.add_to(app)
 runs.add_to(app)
 doctors.add_to(app)
+features.add_to(app)
 
 
 @app.command("report")

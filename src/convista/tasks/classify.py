@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from convista.data import (
@@ -21,16 +19,16 @@ from convista.data import (
 )
 from convista.devices import kept_memory, pick_device
 from convista.errors import InputError, RunError
-from convista.files import make_folder, without_secrets, write_atomically
+from convista.files import make_folder, without_secrets
 from convista.recipe import Recipe
 from convista.records import Epoch
 from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
-from convista.tasks.mistakes import mistakes
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, refuse_if_strict, seen_as
 from convista.tasks.restart import job_of_torchrun, left_behind
 from convista.tasks.run import Run
 from convista.tasks.start import check_start, write_start
+from convista.tasks.verdict import close
 from convista.training import (
     Console,
     Training,
@@ -42,7 +40,6 @@ from convista.training import (
     freeze_whitened,
     logits_of,
     measured_peak,
-    score,
     watching,
 )
 from convista.training.board import Watch
@@ -87,7 +84,7 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
     with undone_on_error(out, world):
         world.once(lambda: make_folder(out))
         recipe, table, stored = world.once(lambda: decide(recipe, source, device))
-        prepared = prepare_once(source, out, table, stored, recipe, console, world)
+        prepared = prepare_once(source, out, table.channels, stored, recipe, console, world)
         refuse_if_strict(prepared, place.strict)
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
@@ -113,7 +110,7 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
         console.say(f"{run.path} is trained to its end already.")
         return run
     source, table = world.together(lambda: open_source(data)), world.once(lambda: run.spec)
-    prepared = prepare_once(source, run.path, table, run.view.stored, run.recipe, console, world)
+    prepared = prepare_once(source, run.path, table.channels, run.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(
             f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
@@ -149,19 +146,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         }
     if not world.first:
         return run
-    prior = np.array(run.info["prior"])
-    scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
-    write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
-    if scores["test"].top1 <= scores["test"].floor["top1"]:
-        console.say("It is no better than always saying one class. `convista doctor` looks for the reason.")
-    done = run.update(
-        status="done",
-        epochs=len(history),
-        best_epoch=training.state.best_epoch,
-        seconds=round(sum(row.seconds for row in history), 2),
-        val=asdict(scores["val"]),
-        test=asdict(scores["test"]),
-    )
+    done = close(run, judged, splits, history, training.state.best_epoch, console)
     return done.update(work=_work(done, history, device, world, console))
 
 

@@ -31,7 +31,7 @@ def find_rate(
     place, source = pick_device(device), open_source(data)
     with TemporaryDirectory() as folder, kept_memory(place):
         recipe, table, stored = decide(recipe, source, place)
-        prepared = prepare_once(source, Path(folder), table, stored, recipe, console, world)
+        prepared = prepare_once(source, Path(folder), table.channels, stored, recipe, console, world)
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         view, recipe = seen_as(recipe, table, stored, prepared)

@@ -61,23 +61,23 @@ def fast_precision(device: torch.device) -> str:
 
 
 def prepare_once(
-    source: Source, out: Path, table: Spec, stored: int, recipe: Recipe, console: Console, world: World
+    source: Source, out: Path, channels: int, stored: int, recipe: Recipe, console: Console, world: World
 ) -> Prepared:
     """Every process gets the same pictures; the first one reads them all, and one on each other host what it lacks."""
-    shape = (stored, stored, table.channels)
+    shape = (stored, stored, channels)
     folders = (user_cache(), out / "cache") if world.first or out.exists() else (user_cache(),)
-    cache = open_cache(folders, stored, table.channels)
+    cache = open_cache(folders, stored, channels)
     prepared = None
 
     def look() -> dict[str, Any]:
         nonlocal prepared
-        prepared = prepare(source, stored, table.channels, recipe.seed, cache, console.reading, recipe.limit)
+        prepared = prepare(source, stored, channels, recipe.seed, cache, console.reading, recipe.limit)
         return prepared.told()
 
     told = world.once(look)
     if world.size > 1:
         reads = not world.first and os.environ.get("LOCAL_RANK", "0") == "0"
-        world.together(lambda: complete(told, source, stored, table.channels, cache) if reads else None)
+        world.together(lambda: complete(told, source, stored, channels, cache) if reads else None)
     prepared = prepared or Prepared.retold(told, source, cache, shape)
     if world.first:
         sizes = ", ".join(f"{len(pictures):,} {name}" for name, pictures in prepared.splits.items())

@@ -75,7 +75,7 @@ class Trunk:
         return module.register_forward_hook(behind) if self.layer else module.register_forward_pre_hook(before)
 
 
-def last_layer(net: nn.Module) -> nn.Module:
+def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:
     """The classifier: the last layer with weights. Raises `InputError` where there is none."""
     weighted = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     if not weighted:

@@ -1,0 +1,51 @@
+"""`convista features`: the feature vectors of pictures by a pretrained network, in a file."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convista.cli.options import options_of
+from convista.files import shown
+from convista.recipe import FeatureRecipe
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Gives the command line this verb."""
+    app.command("features")(_features)
+
+
+@options_of(FeatureRecipe)
+def _features(
+    model: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="A network's name, or a run folder.")],
+    data: Annotated[str, typer.Argument(help="Folder of pictures, with or without classes, .zip of one, or digits.")],
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Weights of MODEL; the published ones if not given.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER|FILE", help="A folder, or a file that ends in .npz or .parquet.")
+    ] = Path("features.npz"),
+    **words: Any,
+) -> None:
+    """Compute the features of pictures, once: they are kept, and found again as long as nothing has changed."""
+    from convista.cli.console import job
+    from convista.transfer import written
+    from convista.verbs import features
+
+    with job("") as console:
+        found = features(model, data, weights=weights, console=console, **words)
+    file = written(found, out)
+    for bad in found.bad:
+        print(f"skipped {shown(bad.path)}: {bad.reason}", file=sys.stderr)
+    if json:
+        told = {"out": str(file), "pictures": len(found.paths), "shape": list(found.features.shape)}
+        print(json_text.dumps(told | {name: getattr(found, name) for name in ("computed", "reused", "seconds")}))
+    else:
+        print(f"{found}\nwritten: {file}")

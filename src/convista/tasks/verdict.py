@@ -1,0 +1,48 @@
+"""The end of a run: the best weights judged, their mistakes listed, the record closed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convista.data import Pictures
+from convista.files import write_atomically
+from convista.records import Epoch
+from convista.tasks.mistakes import mistakes
+from convista.tasks.run import Run
+from convista.training import Console, score
+
+__all__ = ["close"]
+
+Logits = NDArray[np.float64]
+
+
+def close(
+    run: Run,
+    judged: Mapping[str, Logits],
+    splits: Mapping[str, Pictures],
+    history: Sequence[Epoch],
+    best_epoch: int,
+    console: Console,
+    **more: Any,
+) -> Run:
+    """The run with its scores on `val` and `test`, from the best weights' logits (n, classes) of each."""
+    prior = np.array(run.info["prior"])
+    scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
+    write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
+    if scores["test"].top1 <= scores["test"].floor["top1"]:
+        console.say("It is no better than always saying one class. `convista doctor` looks for the reason.")
+    return run.update(
+        status="done",
+        epochs=len(history),
+        best_epoch=best_epoch,
+        seconds=round(sum(row.seconds for row in history), 2),
+        val=asdict(scores["val"]),
+        test=asdict(scores["test"]),
+        **more,
+    )

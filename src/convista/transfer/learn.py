@@ -1,0 +1,167 @@
+"""A network for one's own pictures in a minute: the features of a pretrained one, computed once, and a head on them."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
+from convista.devices import pick_device
+from convista.errors import InputError, RunError
+from convista.files import make_folder, without_secrets, write_atomically
+from convista.models import save_weights, spec
+from convista.recipe import Recipe
+from convista.records import Epoch
+from convista.tasks import Place, Run
+from convista.tasks.folder import alone, free_folder, undone_on_error, write_run
+from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_strict
+from convista.tasks.verdict import close
+from convista.training import Console, World, with_defaults
+from convista.training.state import epochs_csv
+from convista.transfer.extract import Features, Views, features_of
+from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
+from convista.transfer.logistic import softmax_probe
+from convista.transfer.pretrained import Pretrained, pretrained
+from convista.transfer.probe import ridge
+from convista.transfer.table import KEPT
+from convista.transfer.trunk import Trunk, last_layer
+
+__all__ = ["Start", "resume_from", "train_from"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is begun with: `source` is a network's name or a run, `weights` a file or name of weights (the published
+    ones if not given), `views` how many looks of each training picture are kept.
+    """
+
+    source: str
+    weights: str | None = None
+    views: int = 4
+
+
+def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
+    """Learns a head on the features of a pretrained network, and leaves a run folder as `train` does.
+
+    Raises `WeightsError` where the weights cannot be had, and all that `train_classifier` raises.
+    """
+    if world.size > 1:
+        raise InputError("--from learns on cached features, in one process: leave torchrun out.")
+    device, source = pick_device(place.device), open_source(data)
+    base = pretrained(start.source, start.weights)
+    out = free_folder(place.out, source.name)
+    with undone_on_error(out, world):
+        make_folder(out)
+        recipe = _decided(recipe, base, device)
+        prepared = prepare_once(source, out, base.view.channels, base.view.stored, recipe, console, world)
+        refuse_if_strict(prepared, place.strict)
+        if recipe.flip is None and flip_changes_class(prepared.labels):
+            recipe = recipe.with_(flip=False)
+        net = base.for_classes(len(prepared.labels))
+        table = getattr(net, "spec", None) or spec(start.source, len(prepared.labels))
+        origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
+        write_run(out, data, recipe, table, base.view, prepared, origin | {"from": asdict(start)})
+    return _learn(Run.load(out), base, net, prepared, device, console)
+
+
+def resume_from(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
+    """Ends what `train_from` began; features that are kept already are found again."""
+    run = Run.load(path)
+    if run.done:
+        console.say(f"{run.path} is trained to its end already.")
+        return run
+    start, device = Start(**run.info["from"]), pick_device(place.device)
+    base = pretrained(start.source, start.weights)
+    source = open_source(run.info["data"])
+    prepared = prepare_once(source, run.path, base.view.channels, base.view.stored, run.recipe, console, world)
+    if prepared.fingerprint != run.info["fingerprint"]:
+        raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
+    return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, device, console)
+
+
+def _decided(recipe: Recipe, base: Pretrained, device: torch.device) -> Recipe:
+    precision = fast_precision(device) if recipe.precision == "auto" else recipe.precision
+    return with_defaults(recipe).with_(
+        model=base.model, image=base.view.image, channels=base.view.channels, precision=precision
+    )
+
+
+def _learn(
+    run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, device: torch.device, console: Console
+) -> Run:
+    with torch.random.fork_rng(devices=[]), alone(run.path, World()):
+        features = {name: _seen(run, base, part, name, device, console) for name, part in prepared.splits.items()}
+        start = time.perf_counter()
+        head, history, best = _head(run, features, prepared)
+        seconds = time.perf_counter() - start
+        _put(net, head)
+        save_weights(net, run.path / "model.safetensors")
+        write_atomically(run.path / "metrics.csv", epochs_csv(history))
+    judged = {name: _logits(head, features[name]) for name in ("val", "test")}
+    told = {
+        "computed": sum(part.computed for part in features.values()),
+        "reused": sum(part.reused for part in features.values()),
+        "seconds": round(sum(part.seconds for part in features.values()), 3),
+    }
+    return close(
+        run, judged, prepared.splits, history, best, console,
+        plan=["probe"], features=told, head_seconds=round(seconds, 3),
+    )  # fmt: skip
+
+
+def _seen(
+    run: Run, base: Pretrained, pictures: Pictures, split: str, device: torch.device, console: Console
+) -> Features:
+    """The features of a split: several views of what is learned from; one, in full precision, of what judges."""
+    recipe, learning = run.recipe, split == "train"
+    policy = read_policy(recipe.augment).allowing(recipe.crop, recipe.flip)
+    views = Views(run.info["from"]["views"], policy, recipe.seed) if learning else Views()
+    trunk = Trunk(base.net, base.view, device, precision=recipe.precision if learning else "fp32")
+    return features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
+
+
+def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> tuple[nn.Linear, list[Epoch], int]:
+    """The probe, then a head that begins as the probe and sees all views; its epochs, and the best of them."""
+    train, val, classes = prepared.splits["train"], prepared.splits["val"], len(prepared.labels)
+    middles, seed, start = features["train"].values[:, 0].astype(np.float32), run.recipe.seed, time.perf_counter()
+    alone = np.bincount(train.targets, minlength=classes).min() < 2  # no fold can leave its only picture out
+    probe = (
+        ridge(middles, train.targets, classes) if alone else softmax_probe(middles, train.targets, classes, seed=seed)
+    )
+    judged = (features["val"].values[:, 0], val.targets)
+    how = HeadRecipe(epochs=run.recipe.epochs, seed=seed)
+    head, rows = train_head(features["train"].values, train.targets, classes, how, probe, judged)
+    each = (time.perf_counter() - start) / len(rows)
+    best = max(rows, key=lambda row: (row.val_top1 or 0.0, -(row.val_loss or 0.0))).epoch
+    return head, [_epoch(row, len(train) / each, each) for row in rows], best
+
+
+def _epoch(row: HeadEpoch, speed: float, seconds: float) -> Epoch:
+    """A row of `metrics.csv`; what a head does not measure is no number."""
+    train, val, top1 = (math.nan if value is None else value for value in (row.train_loss, row.val_loss, row.val_top1))
+    return Epoch(row.epoch, row.lr, train, math.nan, val, top1, math.nan, round(speed, 1), round(seconds, 5))
+
+
+def _put(net: nn.Module, head: nn.Linear) -> None:
+    """Makes the head the network's last layer."""
+    last = last_layer(net)
+    with torch.no_grad():
+        last.weight.copy_(head.weight.view_as(last.weight))
+        if last.bias is None:
+            last.bias = nn.Parameter(head.bias.clone())
+        else:
+            last.bias.copy_(head.bias)
+
+
+def _logits(head: nn.Linear, features: Features) -> NDArray[np.float64]:
+    x = torch.from_numpy(features.values[:, 0].astype(np.float32))
+    with torch.inference_mode():
+        return np.asarray(head.cpu()(x).double().numpy())

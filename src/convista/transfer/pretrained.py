@@ -1,0 +1,64 @@
+"""The network that transfer begins with: one with published weights, with those of a file, or that of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from convista.errors import InputError, WeightsError
+from convista.models import create
+from convista.models.weights import fill
+from convista.records import Preprocessing, View
+from convista.tasks import Run
+from convista.tasks.network import network_of
+
+__all__ = ["Pretrained", "pretrained"]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network as it was trained, its `view` of a picture, the `model`'s name, and the words that made it."""
+
+    net: nn.Module
+    view: View
+    model: str
+    source: str
+    weights: str | None
+
+    def for_classes(self, classes: int) -> nn.Module:
+        """The same network with a new last layer."""
+        if not _is_run(self.source):
+            return create(self.source, classes, self.view.channels, weights=self.weights)
+        recipe = Run.load(self.source).recipe
+        net = network_of(recipe, classes, self.view.channels, self.view.image)()
+        fill(net, self.net.state_dict(), ordered=False, head_may_differ=True)
+        return net
+
+
+def pretrained(source: str, weights: str | None = None) -> Pretrained:
+    """A run folder, or a network's name with weights: a file, a name that `create` knows, else the published ones.
+
+    Raises `UnknownNameError`, `InputError`, and `WeightsError` where the weights cannot be had or do not say how they
+    want to see a picture.
+    """
+    if _is_run(source):
+        if weights is not None:
+            raise InputError(f"--weights {weights} was given beside the run {source}, which has its own.")
+        run = Run.load(source)
+        run.require_done()
+        return Pretrained(run.net, run.view, run.recipe.model, source, None)
+    weights = weights or "published"
+    net = create(source, weights=weights)
+    return Pretrained(net, _view(getattr(net, "preprocessing", None), weights), source, source, weights)
+
+
+def _view(how: Preprocessing | None, weights: str) -> View:
+    if how is None:
+        raise WeightsError(f"{weights} does not say how its pictures were scaled; only networks that do can be used.")
+    return View(how.crop, max(how.crop, how.resize), len(how.mean), how.mean, how.std)
+
+
+def _is_run(source: str) -> bool:
+    return (Path(source) / "run.json").is_file()
