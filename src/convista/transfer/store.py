@@ -1,8 +1,8 @@
 """Features on disk: a row of fp16 numbers for each picture and view, checked before it is believed.
 
-A store's folder is named after everything that decides its numbers (weights, layer, what the network sees of a picture),
-a row after the content of the picture's file. So a changed file, weight or option finds nothing and is computed anew,
-and nothing else is.
+A store's folder is named after everything that decides its numbers (weights, layer, what the network sees of a
+picture), a row after the content of the picture's file. So a changed file, weight or option finds nothing and is
+computed anew, and nothing else is.
 """
 
 from __future__ import annotations
