@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import math
+import re
+from html.parser import HTMLParser
 from itertools import combinations, permutations
 from typing import Any
 
@@ -10,8 +15,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from convista.errors import InputError
+from convista.reports import Gallery, map_page, neighbours_page
+from convista.reports.sprites import sprite
 from convista.transfer import disagreeing, duplicates, nearest, pca, project, retrieval
 from convista.transfer import neighbours as search
 from convista.transfer import points as space
@@ -316,3 +324,148 @@ def test_tsne_keeps_clusters_apart_and_repeats_itself() -> None:
     assert retrieval(placed, labels, ks=(1,)).scores["recall@1"] == 1
     for n in (2, 4, 5):
         assert np.isfinite(project(values[:n], "tsne")).all()
+
+
+ODD = ["</script><b>x</b>", "a & 'b' \"c\"", "{{ 7 * 7 }}", "new\nline\udcff"]
+
+
+def gallery(n: int, labels: list[str | None] | None = None) -> Gallery:
+    """Pictures of one colour each, of different sizes, grey in turn, with odd names."""
+    pixels = [np.full((9 + i % 7, 12, 3) if i % 2 else (8, 8), 10 + i % 200, np.uint8) for i in range(n)]
+    return Gallery(pixels, labels or [f"class {i % 3}" for i in range(n)], [f"{ODD[i % 4]} {i}" for i in range(n)])
+
+
+class Reader(HTMLParser):
+    """Tags, addresses and text of a page; scripts apart."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def offline(page: str) -> Reader:
+    """The page reads nothing from elsewhere, and its tags are its own."""
+    reader = Reader(page)
+    addresses = [value for name, value in reader.attributes if name in ("src", "href", "srcset", "data")]
+    addresses += re.findall(r"url\(([^)]*)\)", page)
+    assert all(address.startswith("data:image/jpeg;base64,") for address in addresses)
+    assert "http" not in re.sub(r"base64,[\w+/=]+", "", page)
+    assert "prefers-color-scheme: dark" in page
+    assert "width=device-width" in page
+    assert "<b>x</b>" not in page
+    page.encode()
+    return reader
+
+
+def test_the_page_of_neighbours_is_whole_offline_and_escapes_names() -> None:
+    values, shown = random(12, 4), gallery(12, ["cat", "dog", None] * 4)
+    distances, rows = nearest(values, values, 3, exclude_self=True)
+    scores = retrieval(values, [label or "none" for label in shown.labels], ks=(1,))
+    page = neighbours_page("<i>&", shown, shown, distances, rows, scores=scores)
+    reader = offline(page)
+    assert "<i>&" in reader.text
+    assert "</script><b>x</b> 0" in reader.text
+    assert "{{ 7 * 7 }} 2" in reader.text
+    assert "new\\nline\\udcff 3" in reader.text
+    known = [(shown.labels[i], shown.labels[j]) for i in range(12) for j in rows[i]]
+    same = sum(a == b for a, b in known if a and b)
+    other = sum(a != b for a, b in known if a and b)
+    assert reader.text.count("✓") - 1 == same  # one is in the explanation
+    assert reader.text.count("✗") - 1 == other
+    marks = [value for name, value in reader.attributes if name == "aria-label"]
+    assert marks.count("the query's class") == same
+    assert marks.count("another class") == other
+    assert f"{100 * same / (same + other):.1f} %" in reader.text
+    assert f"{100 * scores.scores['map']:.1f} %" in reader.text
+    for distance in distances.ravel():
+        assert f"{distance:.3g}" in reader.text
+
+
+def test_the_page_of_neighbours_shows_the_first_of_many_queries_and_says_so() -> None:
+    shown = gallery(300)
+    page = neighbours_page("many", shown, shown, np.zeros((300, 1)), np.zeros((300, 1), np.int64))
+    assert "Here are the first 200 queries." in page
+    assert Reader(page).tags.count("section") == 200
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """What the script of a map reads."""
+    text = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def test_the_map_is_whole_offline_and_escapes_names() -> None:
+    points, shown = random(30, 2) * [4, 1] + 7, gallery(30, ["b", "</style>", None] * 10)
+    page = map_page("<i>&", points, shown, "by </p> hand")
+    reader = offline(page)
+    assert "<i>&" in reader.text
+    assert "by </p> hand" in reader.text
+    assert reader.tags.count("script") == 2
+    data = data_of(page)
+    assert data["classes"] == ["</style>", "b", "class unknown"]
+    assert [data["classes"][i] for i in data["label"]] == ["b", "</style>", "class unknown"] * 10
+    assert data["names"][:4] == [shown.name(i) for i in range(4)]
+    placed = np.array([data["x"], data["y"]]).T
+    span = np.ptp(points, axis=0).max()
+    assert np.allclose(np.diff(placed, axis=0) * span, np.diff(points, axis=0), atol=1e-3)
+    assert np.abs(placed).max() == 0.5
+    assert data["tile"] == list(range(30))
+
+
+def test_beyond_two_thousand_pictures_the_others_are_points() -> None:
+    page = map_page("many", random(2500, 2), gallery(2500))
+    tiles = data_of(page)["tile"]
+    assert sorted(tile for tile in tiles if tile >= 0) == list(range(2000))
+    assert tiles.count(-1) == 500
+    assert "2,000 of them with their picture" in page
+
+
+def test_classes_stay_apart_by_colour_and_shape() -> None:
+    from convista.reports.maps import _mark
+
+    assert len({_mark(i) for i in range(36)}) == 36
+
+
+def test_each_tile_of_a_sprite_is_its_picture() -> None:
+    shown = gallery(40)
+    sheet = sprite(shown.thumbnails, 64)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.address.partition(",")[2]))).convert("RGB"))
+    assert image.shape == (sheet.rows * 64, sheet.columns * 64, 3)
+    for i in range(40):
+        column, row = sheet.place(i)
+        middle = image[row * 64 + 28 : row * 64 + 36, column * 64 + 28 : column * 64 + 36]
+        assert np.abs(middle.astype(int) - (10 + i % 200)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Gallery([np.zeros((4, 4))], ["a"], ["b"]), "Thumbnail 0 is float64"),
+        (lambda: Gallery([np.zeros((4, 4, 4), np.uint8)], ["a"], ["b"]), r"shape \(4, 4, 4\)"),
+        (lambda: Gallery([np.zeros((0, 4), np.uint8)], ["a"], ["b"]), "Thumbnail 0"),
+        (lambda: Gallery([], ["a"], ["b"]), "0 thumbnails, 1 labels, 1 names"),
+        (lambda: map_page("x", random(3, 2), gallery(4)), r"Expected \(4, 2\)"),
+        (lambda: map_page("x", np.full((4, 2), np.nan), gallery(4)), "finite"),
+        (lambda: map_page("x", np.zeros((0, 2)), gallery(0)), "one picture at least"),
+        (lambda: neighbours_page("x", gallery(2), gallery(4), random(3, 1), np.zeros((3, 1), int)), "2 queries"),
+        (lambda: neighbours_page("x", gallery(1), gallery(4), random(1, 1), np.array([[4]])), "there are 4 pictures"),
+    ],
+)
+def test_pages_say_what_does_not_fit(call: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        call()
+
+
+def test_one_picture_has_a_map() -> None:
+    assert data_of(map_page("one", np.array([[3.0, 4.0]]), gallery(1)))["x"] == [0]
