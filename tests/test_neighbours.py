@@ -387,6 +387,7 @@ def test_the_page_of_neighbours_is_whole_offline_and_escapes_names() -> None:
     assert marks.count("the query's class") == same
     assert marks.count("another class") == other
     assert f"{100 * same / (same + other):.1f} %" in reader.text
+    assert "floor 50.0 %" in reader.text  # of two classes as frequent as each other
     assert f"{100 * scores.scores['map']:.1f} %" in reader.text
     for distance in distances.ravel():
         assert f"{distance:.3g}" in reader.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from convista.transfer import Retrieval
 __all__ = ["neighbours_page"]
 
 MOST = 200  # queries on a page
-SIDE = 112  # pixels of a thumbnail
+SIDE = 96  # pixels of a thumbnail
 FAR = {"l2": "Euclidean distance", "cosine": "1 − cosine"}
 
 
@@ -72,6 +73,7 @@ def neighbours_page(
         k=rows.shape[1],
         far=FAR.get(metric, metric),
         share=sum(judged) / len(judged) if judged else None,
+        floor=_floor(queries, features),
         scores=scores,
     )
 
@@ -84,6 +86,13 @@ def _check(queries: Gallery, features: Gallery, distances: NDArray[np.float64], 
         )
     if rows.min() < 0 or rows.max() >= len(features):
         raise InputError(f"The rows go from {rows.min()} to {rows.max()}, and there are {len(features):,} pictures.")
+
+
+def _floor(queries: Gallery, features: Gallery) -> float:
+    """The share of right neighbours if they were drawn at random from the pictures whose class is known."""
+    known = Counter(label for label in features.labels if label is not None)
+    asking = [label for label in queries.labels if label is not None]
+    return sum(known[label] for label in asking) / max(1, known.total() * len(asking))
 
 
 def _same(mine: str | None, other: str | None) -> bool | None:
