@@ -3,12 +3,16 @@
 from convista.reports.comparison import comparison_csv, comparison_page, comparison_rows, setting_rows
 from convista.reports.drawing import draw
 from convista.reports.health import health_drawing, health_page, loss_over_rate
+from convista.reports.maps import map_page
+from convista.reports.neighbours import neighbours_page
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
+from convista.reports.sprites import Gallery
 from convista.reports.text import count
 
 __all__ = [
+    "Gallery",
     "Material",
     "budget_page",
     "comparison_csv",
@@ -19,6 +23,8 @@ __all__ = [
     "health_drawing",
     "health_page",
     "loss_over_rate",
+    "map_page",
+    "neighbours_page",
     "price_page",
     "rate_curves",
     "render",
