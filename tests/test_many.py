@@ -140,6 +140,21 @@ def test_a_host_with_other_pictures_ends_both_with_one_message(data: Path, tmp_p
     assert not (tmp_path / "host0" / "run").exists()
 
 
+def test_a_network_that_several_processes_would_train_otherwise_is_refused_before_anything_is_left(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Own(nn.BatchNorm2d): pass\n"
+        "def tiny(classes):\n"
+        "    return nn.Sequential(nn.Conv2d(3, classes, 3), Own(classes), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    words = ("--model", "mine:tiny", "--image", 16, "--epochs", 1, "--out", tmp_path / "run")
+    said = end(launch(data, *words, where=tmp_path), 1)
+    assert "layer 1 of kind Own" in said
+    assert not (tmp_path / "run").exists()
+
+
 def workers(launcher: int) -> list[int]:
     """The processes that a launcher has started."""
     found = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()

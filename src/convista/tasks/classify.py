@@ -38,6 +38,7 @@ from convista.training import (
     World,
     check_compiler,
     check_shares,
+    check_statistics,
     check_tensorboard,
     freeze_whitened,
     logits_of,
@@ -92,6 +93,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         check_shares(len(prepared.splits["train"]), recipe, world)
+        if world.size > 1:
+            check_statistics(table.layers[-1].module)  # which has shapes only
         asked = recipe.flip
         view, recipe = world.once(lambda: seen_as(recipe, table, stored, prepared))
         if world.first and asked is None and recipe.flip is False:
