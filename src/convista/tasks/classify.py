@@ -7,6 +7,7 @@ import os
 import statistics
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from convista.training import (
     check_statistics,
     check_tensorboard,
     freeze_whitened,
+    launch_of_torchrun,
     logits_of,
     measured_peak,
     score,
@@ -135,6 +137,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         _watched(run, place, world) as watch,
     ):
         torch.manual_seed(run.recipe.seed)
+        run = world.once(partial(run.update, launch=launch_of_torchrun()))  # which a restart will know it by
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         if world.first and run.recipe.compile:
             console.say("Compiling the network: the first steps take a while.")

@@ -21,11 +21,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convista.errors import ConvistaError, InputError, InterruptedRunError
 
-__all__ = ["GlobalBatchNorm", "World", "check_statistics", "joined", "share_statistics"]
+__all__ = ["GlobalBatchNorm", "World", "check_statistics", "joined", "launch_of_torchrun", "share_statistics"]
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # the others wait while the first process reads the pictures
 GATHERING = timedelta(minutes=10)  # until all have come
+ANSWERING = timedelta(seconds=30)  # of a store that is there already
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|process group", re.IGNORECASE)
 
 
@@ -126,10 +127,9 @@ def _meeting(rank: int, size: int) -> dict[str, Any]:
     torchrun keeps its store over restarts, and what the processes before left there (such as their addresses) would
     mislead the next. The first process draws a token and answers each other one that has come with a fresh number.
     """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    store = _store_of_torchrun(GATHERING, size)
+    if store is None:
         return {}
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(host, port, size, is_master=False, timeout=GATHERING)  # type: ignore[attr-defined]
     token = uuid.uuid4().hex
     if rank:
         number = token
@@ -149,6 +149,26 @@ def _meeting(rank: int, size: int) -> dict[str, Any]:
     store.set_timeout(PATIENCE)
     prefixed = dist.PrefixStore(token, store)  # type: ignore[attr-defined]
     return {"store": prefixed, "rank": rank, "world_size": size}
+
+
+def launch_of_torchrun() -> str:
+    """What all tries that one `torchrun` makes of its command have in common, and no other `torchrun` shares.
+
+    It lies in the store that torchrun keeps as long as it lives. Nothing where there is no such store.
+    """
+    try:
+        store = _store_of_torchrun(ANSWERING)
+        return "" if store is None else str(store.compare_set("convista/launch", "", uuid.uuid4().hex).decode())
+    except RuntimeError:  # what the environment tells of is gone, or was never there
+        return ""
+
+
+def _store_of_torchrun(patience: timedelta, size: int | None = None) -> Any:
+    """The store of the `torchrun` that has started this process; None where it shares none."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(host, port, size, is_master=False, timeout=patience)  # type: ignore[attr-defined]
 
 
 def _told(kind: type[ConvistaError], text: str, host: str, rank: int) -> ConvistaError:
