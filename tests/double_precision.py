@@ -1,4 +1,4 @@
-"""Run under torchrun or alone: a few steps of ResNet-20 in double precision; the first process prints the losses."""
+"""Run under torchrun or alone: a few steps of a network in double precision; the first process prints the losses."""
 
 import os
 import sys
@@ -14,12 +14,12 @@ from convista.records import View
 from convista.training import Training, Where, joined
 
 
-def main(data: str) -> None:
+def main(data: str, model: str) -> None:
     with joined() as world:
         found = prepare(open_source(data), 16, 3, 0, None)
-        recipe = Recipe.of(model="resnet20", epochs=2, batch=15, precision="fp32")
+        recipe = Recipe.of(model=model, epochs=2, batch=15, precision="fp32")
         torch.manual_seed(0)
-        net = convista.create("resnet20", classes=3).double()
+        net = convista.models.spec(model, 3, 3, 16)().double()
         job = Training(
             net, found.splits["train"], found.splits["val"], View(16, 16), recipe, Where(Path(), world=world)
         )
@@ -33,6 +33,6 @@ def main(data: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
     sys.stdout.flush()
     os._exit(0)  # as the command does: gloo's threads may abort while the interpreter is taken down

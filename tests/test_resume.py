@@ -112,11 +112,14 @@ def test_two_processes_learn_the_same_curve_as_one(data: Path, tmp_path: Path, m
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
 
-def test_batch_statistics_are_those_of_all_processes(data: Path) -> None:
+@pytest.mark.parametrize("model", ["resnet20", "timm:test_efficientnet"])  # whose norms are timm's own
+def test_batch_statistics_are_those_of_all_processes(data: Path, model: str) -> None:
     """In double precision, because training amplifies the rounding of single precision by twenty in each early step."""
     script = Path(__file__).with_name("double_precision.py")
-    alone = subprocess.run([sys.executable, script, data], capture_output=True, text=True, timeout=120)
-    together = on_two(script, data)
+    if model.startswith("timm:"):
+        pytest.importorskip("timm")
+    alone = subprocess.run([sys.executable, script, data, model], capture_output=True, text=True, timeout=120)
+    together = on_two(script, data, model)
     losses = [list(map(float, done.stdout.split())) for done in (alone, together)]
     assert len(losses[0]) == 9
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)

@@ -136,6 +136,38 @@ def test_names_of_shards_and_of_their_folders_are_splits(tmp_path: Path, names: 
     assert (counts, bad) == ({"train": 9, "val": 12, "test": 15}, [])
 
 
+def in_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`train/0.tar`, `val/0.tar` and `test/0.tar`, with 9, 12 and 15 pictures, in the current folder."""
+    for i, split in enumerate(("train", "val", "test")):
+        photos = make_photos(tmp_path / split, each=3 + i)
+        for file in photos.rglob("*.*g"):
+            file.write_bytes(file.read_bytes() + bytes([i]))  # no two splits alike
+        write_shard(tmp_path / "shards" / split / "0.tar", samples(photos))
+    monkeypatch.chdir(tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+@pytest.mark.parametrize("data", [".", "{train,val,test}/0.tar", "*/0.tar", "{{here}/train,val,test}/0.tar"])
+def test_shards_are_called_the_same_from_inside_their_folder_and_after_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    here = in_splits(tmp_path, monkeypatch)
+    data = data.replace("{here}", str(here))
+    entries, bad = list_pictures(open_source(data))
+    counts = {split: sum(entry.split == split for entry in entries) for split in ("train", "val", "test")}
+    assert (counts, bad) == ({"train": 9, "val": 12, "test": 15}, [])
+    lasting = lasting_address(data)
+    monkeypatch.chdir(tmp_path)
+    assert open_source(lasting).files() == sorted(entry.path for entry in entries)
+
+
+@pytest.mark.parametrize("data", ["{train,./train}/0.tar", "{train,{here}/train}/0.tar"])
+def test_a_shard_that_is_named_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+    here = in_splits(tmp_path, monkeypatch)
+    with pytest.raises(DataError, match=r"train/0\.tar and .*train/0\.tar.* one name, 0\.tar"):
+        open_source(data.replace("{here}", str(here)))
+
+
 def test_numbers_and_names_of_classes_come_from_cls_or_json(photos: Path, tmp_path: Path) -> None:
     picture = (photos / "red" / "001.png").read_bytes()
     members = [("classes.txt", b"cat\ndog\n")]
@@ -411,6 +443,52 @@ def test_what_a_server_does_not_have_is_one_error(
 def test_nobody_at_home_is_one_error(serve: Serve) -> None:
     with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/a\.tar cannot be read: .*refused.* \(4 tries\)"):
         open_source("http://127.0.0.1:9/a.tar")
+
+
+def test_letters_outside_ascii_and_spaces_are_sent_as_servers_expect_them(
+    photos: Path, tmp_path: Path, serve: Serve
+) -> None:
+    asked: list[str] = []
+    write_shards(photos, tmp_path / "web" / "b%C3%A4ume%20%5B1%5D", count=1)  # the server's paths stay as they come
+    address = serve(tmp_path / "web", trouble=lambda request: asked.append(request.path))
+    data = f"{address}/bäume %5B1%5D/train-{{000..000}}.tar?key=ü%20b&x=[1]"
+    assert fingerprint(data) == fingerprint(photos)
+    assert set(asked) == {"/b%C3%A4ume%20%5B1%5D/train-000.tar?key=%C3%BC%20b&x=[1]"}
+
+
+@pytest.mark.parametrize("address", [
+    "http://[::1/x.tar", "http://ann:℀@h/x.tar", "http://a..b/x.tar",
+    f"http://{'ä' * 70}.de/x.tar", "http://h:door/x.tar", "http:///x.tar",
+])  # fmt: skip
+def test_an_address_that_is_none_is_one_error(serve: Serve, address: str) -> None:
+    with pytest.raises(DataError, match=re.escape(address.replace("ann:℀@", ""))) as refused:
+        open_source(address)
+    assert "℀" not in str(refused.value)
+
+
+def test_a_host_with_letters_outside_ascii_is_looked_up_by_its_lasting_name() -> None:
+    assert remote.sent_as("http://ann:ä@bücher.example:8000/ä.tar") == "http://xn--bcher-kva.example:8000/%C3%A4.tar"
+    assert remote.sent_as("http://[::1]:8000/a%20b.tar?x=/?&y") == "http://[::1]:8000/a%20b.tar?x=/?&y"
+
+
+def test_a_server_that_sends_one_nowhere_is_one_error(photos: Path, tmp_path: Path, serve: Serve) -> None:
+    def trouble(request: Server) -> bool:
+        request.send_response(302)
+        request.send_header("Location", "http://[::1/x.tar")
+        request.end_headers()
+        return True
+
+    with pytest.raises(DataError, match=r"train-000\.tar cannot be read"):
+        open_source(serve(tmp_path, trouble=trouble) + "/train-000.tar")
+
+
+def test_shards_that_differ_behind_the_question_mark_only_are_refused(
+    photos: Path, tmp_path: Path, serve: Serve
+) -> None:
+    address = serve(write_shards(photos, tmp_path / "shards"))
+    with pytest.raises(DataError, match="one name") as refused:
+        open_source(f"{address}/train-000.tar?key={{11,22}}")
+    assert "11" not in str(refused.value).replace(address, "")
 
 
 def test_a_login_is_used_but_never_shown_nor_kept(

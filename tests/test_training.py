@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from convista.records import View
 from convista.training import (
     OPTIMIZERS,
     Console,
-    GlobalBatchNorm,
     Training,
     Where,
     calibration_error,
@@ -29,6 +29,7 @@ from convista.training import (
     make_optimizer,
     rate,
     score,
+    share_statistics,
     softmax,
 )
 
@@ -112,24 +113,56 @@ def test_a_class_that_never_comes_has_no_recall() -> None:
     assert found.classes[2].precision is None
 
 
-def test_batch_norm_over_processes_equals_torchs_in_one() -> None:
+def norm_with_activation() -> nn.Module:
+    return pytest.importorskip("timm.layers").BatchNormAct2d(5, act_layer=nn.SiLU)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("make", "shape"), [
+    (lambda: nn.BatchNorm2d(5), (6, 5, 4, 3)),
+    (lambda: nn.BatchNorm2d(5, affine=False), (6, 5, 4, 3)),
+    (lambda: nn.BatchNorm2d(5, momentum=None), (6, 5, 4, 3)),
+    (lambda: nn.BatchNorm1d(5), (6, 5)),
+    (lambda: nn.BatchNorm1d(5), (6, 5, 4)),
+    (norm_with_activation, (6, 5, 4, 3)),
+])  # fmt: skip
+def test_batch_norm_over_processes_equals_torchs_in_one(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     """With one process there is nothing to add up, and the formulas must agree."""
     torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29533", rank=0, world_size=1)
     try:
-        ours, theirs = GlobalBatchNorm(5), nn.BatchNorm2d(5)
-        for net in (ours, theirs):
-            nn.init.constant_(net.weight, 1.3)
-        x = (torch.randn(6, 5, 4, 3) * 3 + 1).requires_grad_()
+        ours, theirs = nn.Sequential(make()), make()
+        for parameter in (*ours.parameters(), *theirs.parameters()):
+            nn.init.constant_(parameter, 1.3)
+        share_statistics(ours)
+        assert "Global" in type(ours[0]).__name__
+        share_statistics(ours)  # a second time changes nothing
+        ours = ours[0]
+        x = (torch.randn(*shape) * 3 + 1).requires_grad_()
         z = x.detach().clone().requires_grad_()
         a, b = ours(x), theirs(z)
         a.square().sum().backward()
         b.square().sum().backward()
     finally:
         torch.distributed.destroy_process_group()
+    assert torch.allclose(ours.eval()(x), theirs.eval()(x), atol=1e-5)
     assert torch.allclose(a, b, atol=1e-5)
     assert torch.allclose(x.grad, z.grad, atol=1e-4)
     for key, value in theirs.state_dict().items():
         assert torch.allclose(ours.state_dict()[key].double(), value.double(), atol=1e-6), key
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """Whatever its `forward` does, we cannot know it."""
+
+
+@pytest.mark.parametrize(("norm", "reason"), [
+    (OwnNorm(3), "of kind OwnNorm"),
+    (nn.BatchNorm3d(3), "of kind BatchNorm3d"),
+    (nn.BatchNorm2d(3, track_running_stats=False), "keeps no running statistics"),
+])  # fmt: skip
+def test_batch_norm_that_would_keep_to_one_process_is_refused(norm: nn.Module, reason: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(norm))
+    with pytest.raises(InputError, match=rf"layer 1\.0 .*{reason}.*on one process"):
+        share_statistics(net)
 
 
 def test_a_loss_that_is_not_a_number_leaves_no_trace(photos: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from convista.training import (
     Objective,
     Training,
     Where,
+    World,
     balancing_weights,
     initialise,
     look,
@@ -133,6 +134,24 @@ def test_recalibrated_statistics_are_the_mean_over_the_batches(digits: Prepared)
     assert torch.allclose(net.conv1.norm.running_mean, expected, atol=1e-5)
     assert net.conv1.norm.momentum == momentum
     assert not net.training
+
+
+@pytest.mark.parametrize("size", [1, 2, 32, 33, 70, 200])
+def test_every_process_has_pictures_to_recalibrate_on(digits: Prepared, size: int) -> None:
+    """However many they are; up to 32 of them share the batches of one."""
+    train, view = digits.splits["train"], View(8, 8, 1, (0.3,), (0.35,))
+    shares: list[list[int]] = []
+    for rank in range(size):
+        net, mine = nn.Sequential(nn.BatchNorm2d(1)), []
+        net.register_forward_pre_hook(lambda _, x, mine=mine: mine.append(len(x[0])))
+        recalibrate(net, train, view, torch.device("cpu"), World(rank, size))
+        shares.append(mine)
+    assert {len(mine) for mine in shares} == {len(shares[0])}
+    assert min(map(min, shares)) > 0
+    if size <= 32:
+        assert [sum(batch) for batch in zip(*shares, strict=True)] == [
+            len(batch) for batch in global_batches(len(train), 64, 0, 0)
+        ]
 
 
 def test_views_are_mirrored_and_moved_and_averaged() -> None:

@@ -49,7 +49,13 @@ def lasting_address(data: str) -> str:
         return without_login(data)
     if Path(data).exists():
         return str(Path(data).resolve())
-    return data if data == "digits" else os.path.join(glob.escape(os.getcwd()), data)  # noqa: PTH109, PTH118  # a pattern
+    if data == "digits":
+        return data
+    here = glob.escape(os.getcwd())  # noqa: PTH109  # what is left is a pattern
+    names = expand_braces(data) if data.startswith("{") else []
+    if any(map(os.path.isabs, names)):  # then the folder belongs before the others only: {/disk/a,b}.tar
+        return f"{{{','.join(os.path.join(here, name) for name in names)}}}"  # noqa: PTH118
+    return os.path.join(here, data)  # noqa: PTH118
 
 
 def _addresses(text: str) -> list[str]:

@@ -6,11 +6,12 @@ import base64
 import http.client
 import io
 import netrc
+import string
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from convista.errors import DataError
@@ -19,7 +20,7 @@ from convista.files import without_login, without_secrets
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Remote", "RemoteStream"]
+__all__ = ["Remote", "RemoteStream", "sent_as"]
 
 WAITS = (0.2, 1.0, 4.0)  # seconds before the second, third and fourth try
 TIMEOUT = 30.0  # seconds without a word
@@ -31,7 +32,10 @@ class Remote:
 
     def __init__(self, address: str):
         self.address, self.shown = without_login(address), without_secrets(address)
-        self.login = _login(address)
+        try:
+            self.login, self.sent = _login(address), sent_as(address)
+        except ValueError:  # whose text may hold the login
+            raise DataError(f"{self.shown} is not a web address; expected https://HOST/PATH or http://…") from None
         self.size, self.version = 0, ""
         self.part(0, 1)
 
@@ -53,14 +57,14 @@ class Remote:
                 if error.code < 500 and error.code not in (408, 429):
                     hint = " A login can be put into ~/.netrc." if error.code in (401, 403) else ""
                     raise DataError(f"{self.shown}: {problem}.{hint}") from None
-            except (URLError, OSError, http.client.HTTPException) as error:
+            except (URLError, OSError, http.client.HTTPException, ValueError) as error:  # sent on to no address
                 problem = str(getattr(error, "reason", error) or type(error).__name__)
         raise DataError(f"{self.shown} cannot be read: {problem} ({1 + len(WAITS)} tries).")
 
     def _fetch(self, start: int, size: int, got: bytearray) -> None:
         """Adds what is still missing to `got`, piece by piece, so that a broken line loses nothing."""
         first, last = start + len(got), start + size - 1
-        request = Request(self.address, headers={"Range": f"bytes={first}-{last}", "User-Agent": "convista"})
+        request = Request(self.sent, headers={"Range": f"bytes={first}-{last}", "User-Agent": "convista"})
         if self.login:
             request.add_unredirected_header("Authorization", self.login)
         with urlopen(request, timeout=TIMEOUT) as response:
@@ -106,6 +110,20 @@ class RemoteStream(io.RawIOBase):
         view[: len(data)] = data
         self.place += len(data)
         return len(data)
+
+
+def sent_as(address: str) -> str:
+    """A web address, without its login, in the letters that servers take. Raises `ValueError` where it is none.
+
+    >>> sent_as("http://bücher.example/bäume/1.tar")
+    'http://xn--bcher-kva.example/b%C3%A4ume/1.tar'
+    """
+    parts = urlsplit(without_login(address))
+    host, colon, port = parts.netloc.partition(":")
+    if not host.startswith("["):  # an address of IPv6 has no letters to encode
+        host = host.encode("idna").decode()
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))  # % is left: it is done
+    return parts._replace(netloc=f"{host}{colon}{port}", path=path, query=query).geturl()
 
 
 def _login(address: str) -> str:

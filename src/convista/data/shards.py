@@ -284,11 +284,22 @@ def _ending(member: Member) -> str:
 
 
 def _named(addresses: Sequence[str]) -> tuple[Shard, ...]:
-    """The shards with short names, and their splits."""
-    paths = [address.partition("?")[0] if "://" in address else address for address in addresses]
+    """The shards with short names, and their splits. Raises `DataError` where two would have one name.
+
+    Names must not depend on the working directory, which a resumed run need not share: so paths are made absolute.
+    """
+    paths = [a.partition("?")[0] if "://" in a else os.path.abspath(a) for a in addresses]  # noqa: PTH100  # keeps links
     common = os.path.commonpath([os.path.dirname(path) for path in paths]) if len(paths) > 1 else None  # noqa: PTH120
-    names = [PurePosixPath(os.path.relpath(p, common) if common else Path(p).name).as_posix() for p in paths]
-    return tuple(Shard(a, name, _split(name)) for a, name in zip(addresses, names, strict=True))
+    shards: dict[str, Shard] = {}
+    for address, path in zip(addresses, paths, strict=True):
+        name = PurePosixPath(Path(path).name if common is None else os.path.relpath(path, common)).as_posix()
+        if name in shards:
+            raise DataError(
+                f"The shards {without_secrets(shards[name].address)} and {without_secrets(address)} have one name, "
+                f"{name}: their pictures could not be told apart. Name each shard once, and different ones differently."
+            )
+        shards[name] = Shard(address, name, _split(name))
+    return tuple(shards.values())
 
 
 def _split(name: str) -> str | None:

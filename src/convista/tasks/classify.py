@@ -6,6 +6,7 @@ import os
 import statistics
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,8 +37,10 @@ from convista.training import (
     World,
     check_compiler,
     check_shares,
+    check_statistics,
     check_tensorboard,
     freeze_whitened,
+    launch_of_torchrun,
     logits_of,
     measured_peak,
     watching,
@@ -89,6 +92,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
         table = trained_table(recipe, len(prepared.labels), console if world.first else None)
         check_start(table, recipe)
         check_shares(len(prepared.splits["train"]), recipe, world)
+        if world.size > 1:
+            check_statistics(table.layers[-1].module)  # which has shapes only
         asked = recipe.flip
         view, recipe = world.once(lambda: seen_as(recipe, table, stored, prepared))
         if world.first and asked is None and recipe.flip is False:
@@ -129,6 +134,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         _watched(run, place, world) as watch,
     ):
         torch.manual_seed(run.recipe.seed)
+        run = world.once(partial(run.update, launch=launch_of_torchrun()))  # which a restart will know it by
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         if world.first and run.recipe.compile:
             console.say("Compiling the network: the first steps take a while.")

@@ -8,23 +8,29 @@ from pathlib import Path
 from convista.errors import RunError
 from convista.files import without_secrets
 from convista.tasks.run import Run
+from convista.training import launch_of_torchrun
 
 __all__ = ["job_of_torchrun", "left_behind"]
 
 
 def job_of_torchrun() -> str:
-    """The number of the `torchrun` job, the same in all its restarts; nothing outside of one."""
+    """The name of the `torchrun` job, the same in all its restarts; nothing outside of one.
+
+    Without `--rdzv-id` every job is called `none`; then it is this one launch.
+    """
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
-    return "" if name == "none" else name
+    return launch_of_torchrun() if name == "none" else name
 
 
 def left_behind(out: Path | None, name: str, command: str) -> Run | None:
     """The run that this very command began before `torchrun` started it again; None where there is none.
 
-    `torchrun` counts restarts after a failure, but none where processes join or leave: then its job's number tells.
+    A run that is not done belongs to its job, which several launches may take part in, one after another; a done one
+    only to the launch that has finished it, in its restarts: any other asks for a run anew, and is to be refused.
+    `torchrun` counts restarts after a failure, but none where processes join or leave.
     """
     job, restarted = job_of_torchrun(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    if not (job or restarted):
+    if not job:
         return None
     for folder in [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_made, reverse=True):
         if not (folder / "run.json").is_file():
@@ -33,8 +39,9 @@ def left_behind(out: Path | None, name: str, command: str) -> Run | None:
             run = Run.load(folder)
         except RunError:
             continue
-        same = run.info.get("command") == without_secrets(command) and run.info.get("job", "") == job
-        if same and (restarted or not run.done):
+        if run.info.get("command") != without_secrets(command) or run.info.get("job") != job:
+            continue
+        if not run.done or (restarted and "" != run.info.get("launch", "") == launch_of_torchrun()):
             return run
     return None
 

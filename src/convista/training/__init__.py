@@ -4,7 +4,14 @@ from convista.training.arithmetic import Arithmetic, check_compiler
 from convista.training.average import Average
 from convista.training.board import check_tensorboard, watching
 from convista.training.diagnose import diagnose
-from convista.training.distributed import GlobalBatchNorm, World, joined, share_statistics
+from convista.training.distributed import (
+    GlobalBatchNorm,
+    World,
+    check_statistics,
+    joined,
+    launch_of_torchrun,
+    share_statistics,
+)
 from convista.training.finder import Finder, Sweep
 from convista.training.health import Diagnosis, Finding, LayerHealth
 from convista.training.initial import first_convolution, freeze_whitened, initialise, lsuv, whiten
@@ -46,6 +53,7 @@ __all__ = [
     "calibration_error",
     "check_compiler",
     "check_shares",
+    "check_statistics",
     "check_tensorboard",
     "courses",
     "default_lr",
@@ -56,6 +64,7 @@ __all__ = [
     "freeze_whitened",
     "initialise",
     "joined",
+    "launch_of_torchrun",
     "logits_of",
     "look",
     "lsuv",

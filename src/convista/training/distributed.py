@@ -17,14 +17,16 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from convista.errors import ConvistaError, InterruptedRunError
+from convista.errors import ConvistaError, InputError, InterruptedRunError
 
-__all__ = ["GlobalBatchNorm", "World", "joined", "share_statistics"]
+__all__ = ["GlobalBatchNorm", "World", "check_statistics", "joined", "launch_of_torchrun", "share_statistics"]
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # the others wait while the first process reads the pictures
 GATHERING = timedelta(minutes=10)  # until all have come
+ANSWERING = timedelta(seconds=30)  # of a store that is there already
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|process group", re.IGNORECASE)
 
 
@@ -125,10 +127,9 @@ def _meeting(rank: int, size: int) -> dict[str, Any]:
     torchrun keeps its store over restarts, and what the processes before left there (such as their addresses) would
     mislead the next. The first process draws a token and answers each other one that has come with a fresh number.
     """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    store = _store_of_torchrun(GATHERING, size)
+    if store is None:
         return {}
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(host, port, size, is_master=False, timeout=GATHERING)  # type: ignore[attr-defined]
     token = uuid.uuid4().hex
     if rank:
         number = token
@@ -148,6 +149,26 @@ def _meeting(rank: int, size: int) -> dict[str, Any]:
     store.set_timeout(PATIENCE)
     prefixed = dist.PrefixStore(token, store)  # type: ignore[attr-defined]
     return {"store": prefixed, "rank": rank, "world_size": size}
+
+
+def launch_of_torchrun() -> str:
+    """What all tries that one `torchrun` makes of its command have in common, and no other `torchrun` shares.
+
+    It lies in the store that torchrun keeps as long as it lives. Nothing where there is no such store.
+    """
+    try:
+        store = _store_of_torchrun(ANSWERING)
+        return "" if store is None else str(store.compare_set("convista/launch", "", uuid.uuid4().hex).decode())
+    except RuntimeError:  # what the environment tells of is gone, or was never there
+        return ""
+
+
+def _store_of_torchrun(patience: timedelta, size: int | None = None) -> Any:
+    """The store of the `torchrun` that has started this process; None where it shares none."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(host, port, size, is_master=False, timeout=patience)  # type: ignore[attr-defined]
 
 
 def _told(kind: type[ConvistaError], text: str, host: str, rank: int) -> ConvistaError:
@@ -177,29 +198,28 @@ def _total(values: Tensor) -> Tensor:
     return _Total.apply(values)  # type: ignore[no-any-return]
 
 
-class GlobalBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with the statistics of the whole world's batch, on any device.
-
-    torch's `SyncBatchNorm` needs a GPU; this one lets several CPU processes compute what a single one would.
-    """
+class _Global(_BatchNorm):
+    """The forward pass of batch normalisation with the statistics of the whole world's batch, for any kind of map."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """(N, C, …) -> (N, C, …)."""
         if not self.training:
             return super().forward(x)
+        places, column = (0, *range(2, x.dim())), (1, -1, *(1 for _ in x.shape[2:]))
         with torch.autocast(x.device.type, enabled=False):
             wide = x.to(torch.promote_types(x.dtype, torch.float32))
-            count = torch.full_like(wide[0, :, 0, 0], wide.numel() / wide.shape[1])
-            sums = torch.cat([wide.sum((0, 2, 3)), count]).double()
+            count = wide.new_full((wide.shape[1],), wide.numel() / wide.shape[1])
+            sums = torch.cat([wide.sum(places), count]).double()
             totals = _total(sums)
             n = totals[self.num_features]
             mean = (totals[: self.num_features] / n).to(wide.dtype)
-            centred = wide - mean.view(1, -1, 1, 1)
-            variance = (_total(centred.square().sum((0, 2, 3)).double()) / n).to(wide.dtype)
-            scale = self.weight * torch.rsqrt(variance + self.eps)
+            centred = wide - mean.view(column)
+            variance = (_total(centred.square().sum(places).double()) / n).to(wide.dtype)
+            scale = torch.rsqrt(variance + self.eps)
+            scale = scale if self.weight is None else self.weight * scale
             self._track(mean.detach(), variance.detach(), float(n.detach()))
-            y = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
-            return y.to(x.dtype)
+            y = centred * scale.view(column)
+            return (y if self.bias is None else y + self.bias.view(column)).to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: float) -> None:
@@ -212,8 +232,64 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
 
 
+class GlobalBatchNorm(_Global, nn.BatchNorm2d):
+    """Batch normalisation with the statistics of the whole world's batch, on any device.
+
+    torch's `SyncBatchNorm` needs a GPU; this one lets several CPU processes compute what a single one would.
+    """
+
+
+class _GlobalBatchNorm1d(_Global, nn.BatchNorm1d):
+    """The same for (N, C) and (N, C, L)."""
+
+
+class _GlobalBatchNormAct2d(GlobalBatchNorm):
+    """The same for timm's normalisation with its activation inside."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return self.act(self.drop(super().forward(x)))  # type: ignore[no-any-return, operator]
+
+
+GLOBAL = {
+    "torch.nn.modules.batchnorm.BatchNorm1d": _GlobalBatchNorm1d,
+    "torch.nn.modules.batchnorm.BatchNorm2d": GlobalBatchNorm,
+    "timm.layers.norm_act.BatchNormAct2d": _GlobalBatchNormAct2d,  # by name: timm need not be there
+}
+
+
 def share_statistics(net: nn.Module) -> None:
-    """Makes every batch normalisation of `net` use the batch of all processes; names and weights stay."""
+    """Makes every batch normalisation of `net` use the batch of all processes; names and weights stay.
+
+    Raises what `check_statistics` raises.
+    """
+    check_statistics(net)
     for module in net.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = GlobalBatchNorm
+        if _alone(module):
+            module.__class__ = GLOBAL[_kind(module)]
+
+
+def check_statistics(net: nn.Module) -> None:
+    """Raises `InputError` where a batch normalisation of `net` would make several processes learn what one does not."""
+    for name, module in net.named_modules():
+        if not _alone(module):
+            continue
+        if _kind(module) not in GLOBAL:
+            why = "is not one that can be given the batch of all processes"
+        elif module.running_mean is None:
+            why = "keeps no running statistics, so it judges pictures by those that happen to be in the same process"
+        else:
+            continue
+        raise InputError(
+            f"Several processes would not learn what one does: layer {name or '(all)'} of kind {type(module).__name__} "
+            f"{why}. Train on one process, or use torch.nn.BatchNorm2d with running statistics there."
+        )
+
+
+def _alone(module: nn.Module) -> bool:
+    """Whether a module takes statistics of this process's pictures only."""
+    return isinstance(module, _BatchNorm) and not isinstance(module, _Global | nn.SyncBatchNorm)
+
+
+def _kind(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"

@@ -30,12 +30,14 @@ def recalibrate(
 
     Running ones lag behind the weights, and an average of weights has never computed any (after "precise BN", Wu and
     Johnson 2021, who add the variance of the batches' means, which is small for maps). Up to 4,096 pictures in batches
-    of 64, unchanged, in a fixed order; processes share them.
+    of 64, unchanged, in a fixed order; processes share them (larger batches from the 33rd process on, so that each has
+    at least one picture of each).
     """
     world, normalise = world or World(), Normalise.of(view, device)
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return
+    batch = max(64, 2 * world.size)  # nearly equal parts of all pictures: none is smaller than half of this
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -44,7 +46,7 @@ def recalibrate(
     for norm in norms:
         norm.train()
     with torch.no_grad():
-        for indices in global_batches(len(pictures), 64, 0, 0)[: MOST // 64]:
+        for indices in global_batches(len(pictures), batch, 0, 0)[: max(1, MOST // batch)]:
             pixels, _ = eval_view(pictures, indices[world.rank :: world.size], view)
             with arithmetic() if arithmetic else torch.autocast(device.type, enabled=False):
                 net(normalise(pixels.to(device)))
