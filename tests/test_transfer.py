@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
+import convista
 from convista.data import Pictures, open_source, prepare, read_policy
-from convista.errors import UnknownNameError
+from convista.errors import InputError, UnknownNameError
 from convista.records import View
 from convista.transfer import FeatureStore, Trunk, Views, features_of, fingerprint, store_key
 
@@ -196,3 +198,106 @@ def test_two_writers_at_once_share_and_spoil_nothing(tmp_path: Path) -> None:
     assert [writer.wait() for writer in writers] == [0, 0]
     assert right(tmp_path) == 4000
     assert len((tmp_path / "k" / "index.jsonl").read_bytes().splitlines()) < 4400  # hardly anything twice
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a network that has seen digits."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    convista.train("digits", model="resnet20", channels=3, image=32, epochs=1, limit=400, out=folder / "run")
+    return folder / "run"
+
+
+def test_a_head_on_features_is_the_network_s_own_answer(photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = convista.train(photos, from_=weights, epochs=3, out=tmp_path / "run")
+    assert run.info["plan"] == ["probe"]
+    assert run.info["features"]["computed"] > 0
+    assert run.test.top1 > run.test.floor["top1"]
+    assert convista.eval(run).top1 == run.test.top1
+    assert convista.eval(run).loss == pytest.approx(run.test.loss, abs=0.02)
+    assert len(run.predict(sorted(photos.rglob("*.*"))[:3]).predictions) == 3
+    assert (run.path / "report.html").exists()
+    trunk = {name: value for name, value in run.net.state_dict().items() if not name.startswith("head")}
+    before = convista.Run.load(weights).net.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in trunk.items())
+
+
+def test_the_second_time_nothing_is_computed_and_the_same_comes_out(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    first = convista.train(photos, from_=weights, epochs=2, out=tmp_path / "a")
+    again = convista.train(photos, from_=weights, epochs=2, out=tmp_path / "b")
+    assert again.info["features"]["computed"] == 0
+    assert (first.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
+    assert first.test == again.test
+
+
+def test_a_run_that_was_stopped_before_its_head_goes_on(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convista.transfer import learn
+
+    whole = convista.train(photos, from_=weights, epochs=2, out=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(learn, "_head", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            convista.train(photos, from_=weights, epochs=2, out=tmp_path / "run")
+    run = convista.train(resume=tmp_path / "run")
+    assert run.done
+    assert run.test == whole.test
+
+
+def test_a_file_of_weights_begins_a_run_as_well(photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = convista.train(
+        photos, from_="resnet20", weights=weights / "model.safetensors", epochs=1, views=1, out=tmp_path / "run"
+    )
+    assert run.info["from"]["source"] == "resnet20"
+    assert run.done
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"from_": "resnet20x"}, "no network named"),
+        ({"from_": "resnet20", "weights": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"from_": "resnet20", "weights": "w", "model": "vgg11"}, "beside --from"),
+        ({"weights": "w.safetensors"}, "--from"),
+    ],
+)
+def test_wrong_beginnings_are_refused_and_leave_nothing(
+    words: dict[str, str], said: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(convista.ConvistaError, match=said):
+        convista.train(photos, out=tmp_path / "run", **words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("out", ["f", "f.npz"])
+def test_features_come_as_a_file(photos: Path, weights: Path, tmp_path: Path, out: str) -> None:
+    found = convista.features(weights, photos, out=tmp_path / out)
+    with np.load(tmp_path / (out if out.endswith("z") else "f/features.npz")) as table:
+        assert table["features"].shape == (len(found.paths), 64)
+        assert set(table["labels"]) == {"blue", "green", "red"} or len(set(table["labels"])) > 1
+        assert table["paths"].tolist() == list(found.paths)
+
+
+def test_features_need_no_classes(photos: Path, weights: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i, path in enumerate(sorted(photos.rglob("*.*"))[:5]):
+        (flat / f"{i}{path.suffix}").write_bytes(path.read_bytes())
+    found = convista.features(weights, flat)
+    assert set(found.labels) == {""}
+    with pytest.raises(InputError, match="precision=fp16"):
+        convista.features(weights, flat, precision="fp16")
+
+
+def test_the_command_says_what_was_computed(photos: Path, weights: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from convista.cli.app import app
+
+    result = CliRunner().invoke(app, ["features", str(weights), str(photos), "--json", "--out", str(tmp_path / "f")])
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["shape"][1:] == [1, 64]

@@ -94,6 +94,10 @@ def train(
     """
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
+    if from_ is None and weights is not None:
+        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
+    if from_ is not None and resume is not None:
+        raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = _planned(recipe, words, {})
     if axes or (resume is not None and is_sweep(resume)):
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
