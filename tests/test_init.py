@@ -209,5 +209,5 @@ def test_two_processes_start_alike(tmp_path: Path) -> None:
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean xavier"):
         Recipe.of(init="xavjer")
-    with pytest.raises(InputError, match="expected bool"):
+    with pytest.raises(InputError, match="expected true or false"):
         Recipe.of(zero_last="yes")
