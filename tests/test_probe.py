@@ -298,7 +298,7 @@ def slow_votes(bank: NDArray[Any], labels: NDArray[Any], query: NDArray[Any], k:
 
 @pytest.mark.parametrize("similarities", [1 << 24, 100])  # all queries at once, or in parts
 def test_neighbours_vote_as_in_their_paper(similarities: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convista.transfer.neighbours.SIMILARITIES", similarities)
+    monkeypatch.setattr("convista.transfer.voting.SIMILARITIES", similarities)
     (features, targets), queries = blobs(40, 6), blobs(15, 6, seed=1)[0]
     for k, heat in ((1, 0.07), (7, 0.07), (200, 0.5)):
         found = knn(features, targets, 3, queries, k, heat)
@@ -310,7 +310,7 @@ def test_neighbours_vote_as_in_their_paper(similarities: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("similarities", [1 << 24, 100])
 def test_neighbours_are_counted_without_the_picture_itself(similarities: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convista.transfer.neighbours.SIMILARITIES", similarities)
+    monkeypatch.setattr("convista.transfer.voting.SIMILARITIES", similarities)
     features, targets = blobs(40, 6, apart=0.5)
     found = knn_accuracy(features, targets, 3, (1, 5, 100))
     for k, share in found.items():

@@ -2,6 +2,7 @@
 
 from convista.transfer.doubts import Suspect, suspects
 from convista.transfer.extract import Features, Views, features_of
+from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.learn import Start, resume_from, train_from
 from convista.transfer.logistic import softmax_probe
@@ -11,7 +12,6 @@ from convista.transfer.pretrained import Pretrained, pretrained
 from convista.transfer.probe import Probe, ridge
 from convista.transfer.retrieval import Retrieval, retrieval
 from convista.transfer.store import FeatureStore, fingerprint, store_key
-from convista.transfer.suspects import Disagreement, Duplicates, disagreeing, duplicates
 from convista.transfer.table import FeatureTable, feature_table, written
 from convista.transfer.trunk import Trunk
 from convista.transfer.voting import knn, knn_accuracy
