@@ -261,6 +261,8 @@ def test_a_file_of_weights_begins_a_run_as_well(photos: Path, weights: Path, tmp
         ({"from_": "resnet20x"}, "no network named"),
         ({"from_": "resnet20", "weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"from_": "resnet20", "weights": "w", "model": "vgg11"}, "beside --from"),
+        ({"from_": "timm:resnet18"}, "--weights FILE"),
+        ({"from_": "resnet20"}, "--from resnet20 --weights FILE"),
         ({"weights": "w.safetensors"}, "--from"),
     ],
 )
@@ -301,3 +303,17 @@ def test_the_command_says_what_was_computed(photos: Path, weights: Path, tmp_pat
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     assert told["shape"][1:] == [1, 64]
+
+
+def test_the_command_tells_of_plan_and_features(photos: Path, weights: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from convista.cli.app import app
+
+    words = ["train", str(photos), "--from", str(weights), "--epochs", "2", "--out", str(tmp_path / "run"), "--json"]
+    told = json.loads(CliRunner().invoke(app, words).stdout)
+    assert told["plan"] == ["probe"]
+    assert set(told["features"]) == {"computed", "reused", "seconds"}
+    assert told["head_seconds"] > 0
+    swept = CliRunner().invoke(app, ["train", str(photos), "--from", str(weights), "--sweep", "seed=0..1"])
+    assert isinstance(swept.exception, InputError)

@@ -95,6 +95,8 @@ def _train(
     words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
     words |= {"out": out, "resume": resume, "recipe": recipe}
+    if many and (from_ or weights):
+        raise InputError("--from learns one head: leave --sweep out, and the recipe's [sweep].")
     words |= {} if many else {"from_": from_, "weights": weights}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
@@ -232,7 +234,7 @@ def _summary(run: Any) -> dict[str, Any]:
         "floor": info["test"]["floor"],
         "bad_files": info["bad_files"],
         "report": str(run.path / "report.html"),
-    }
+    } | {key: info[key] for key in ("plan", "features", "head_seconds") if key in info}
 
 
 def _put(data: Any) -> None:

@@ -49,8 +49,13 @@ def pretrained(source: str, weights: str | None = None) -> Pretrained:
         run = Run.load(source)
         run.require_done()
         return Pretrained(run.net, run.view, run.recipe.model, source, None)
+    if weights is None and ":" in source:
+        raise InputError(f"{source} is another library's network: say which weights it is to have, --weights FILE.")
+    try:
+        net = create(source, weights=weights or "published")
+    except WeightsError as error:
+        raise (WeightsError(f"{error} As in: --from {source} --weights FILE") if weights is None else error) from None
     weights = weights or "published"
-    net = create(source, weights=weights)
     return Pretrained(net, _view(getattr(net, "preprocessing", None), weights), source, source, weights)
 
 
