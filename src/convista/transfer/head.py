@@ -107,33 +107,35 @@ def train_head(
 
 @dataclass(frozen=True, eq=False)
 class _Scale:
-    """Mean and standard deviation (D,) of all views' features; the latter infinite for those that never change."""
+    """Mean and scale (D,) of all views' features in float64, on the CPU; `device` is where the layer learns."""
 
     mean: Tensor
-    deviation: Tensor
+    scale: Tensor
+    device: torch.device
 
     @classmethod
     def of(cls, features: Features, device: torch.device) -> _Scale:
         """Of features (n, V, D)."""
-        mean, deviation = standards(features.reshape(-1, features.shape[-1]))
-        return cls(*(torch.from_numpy(numbers).to(device, torch.float32) for numbers in (mean, deviation)))
+        mean, scale = standards(features.reshape(-1, features.shape[-1]))
+        return cls(torch.from_numpy(mean), torch.from_numpy(scale), device)
 
     def __call__(self, features: Features) -> Tensor:
         """Features (n, D) -> the same on one scale, on the device."""
-        return (torch.tensor(features).to(self.mean) - self.mean) / self.deviation
+        mean, scale = (numbers.to(self.device, torch.float32) for numbers in (self.mean, self.scale))
+        return (torch.tensor(features).to(mean) - mean) / scale
 
     def layer(self, start: Probe | None, classes: int) -> nn.Linear:
         """The layer on scaled features that says what `start` says on features as they come; zeros without one."""
-        alive = self.deviation.where(self.deviation.isfinite(), 0).double()
-        weights = torch.zeros(classes, len(self.mean)) if start is None else torch.tensor(start.weights)
-        bias = torch.zeros(classes) if start is None else torch.tensor(start.bias)
-        weights, bias = weights.to(alive), bias.to(alive)
-        return linear(weights * alive, bias + weights @ self.mean.double())
+        if start is None:
+            return linear(torch.zeros(classes, len(self.mean)), torch.zeros(classes)).to(self.device)
+        weights, bias = torch.tensor(start.weights).double(), torch.tensor(start.bias)
+        alive = self.scale.where(self.scale.isfinite(), 0)  # what never changes is part of the bias
+        return linear(weights * alive, bias + weights @ self.mean).to(self.device)
 
     def folded(self, layer: nn.Linear) -> nn.Linear:
         """The layer on features as they come that says what `layer` says on scaled ones; on the CPU."""
-        weights = layer.weight.detach().double() / self.deviation.double()
-        return linear(weights.cpu(), (layer.bias.detach() - weights @ self.mean.double()).cpu())
+        weights = layer.weight.detach().cpu().double() / self.scale
+        return linear(weights, layer.bias.detach().cpu() - weights @ self.mean)
 
 
 class _Course:
@@ -147,12 +149,12 @@ class _Course:
 
     def epoch(self, epoch: int, features: Features, targets: Classes) -> HeadEpoch:
         """One pass over features (n, V, D) and targets (n,)."""
-        total, steps = torch.zeros((), device=self.scale.mean.device), -(-len(targets) // self.recipe.batch)
+        total, steps = torch.zeros((), device=self.scale.device), -(-len(targets) // self.recipe.batch)
         for step, batch in enumerate(self._batches(epoch, features, targets)):
             lr = self.recipe.lr * rate("cosine", (epoch - 1) * steps + step, self.recipe.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            loss = self.objective(self.layer(batch.pictures), batch)
+            loss = self.objective(self.layer(batch.pictures), batch)  # their features, to be exact
             self.optimizer.zero_grad()
             torch.autograd.backward(loss / len(batch.targets))
             self.optimizer.step()
@@ -164,15 +166,15 @@ class _Course:
     @torch.no_grad()
     def judged(self, row: HeadEpoch, features: Features, targets: Classes) -> HeadEpoch:
         """The row with what the layer makes of features (m, D) and targets (m,)."""
-        logits, wanted = self.layer(self.scale(features)), torch.tensor(targets, device=self.scale.mean.device)
-        top1 = (logits.argmax(1) == wanted).double().mean()
+        logits, wanted = self.layer(self.scale(features)), torch.tensor(targets, device=self.scale.device)
+        top1 = (logits.argmax(1) == wanted).float().mean()
         return replace(row, val_loss=float(cross_entropy(logits, wanted)), val_top1=float(top1))
 
     def _batches(self, epoch: int, features: Features, targets: Classes) -> Iterator[Batch]:
         """Each picture by one of its views, mixed with another's and disturbed, in the order of the epoch."""
         recipe, rows = self.recipe, np.arange(len(targets))
         views = offsets(draws(recipe.seed, epoch, rows, 1)[:, 0], features.shape[1] - 1)
-        shown, classes = self.scale(features[rows, views]), torch.tensor(targets, device=self.scale.mean.device)
+        shown, classes = self.scale(features[rows, views]), torch.tensor(targets, device=self.scale.device)
         partners, shares = (numbers.to(shown.device) for numbers in _mixed(recipe, epoch, targets))
         chance = _chance(recipe.seed, epoch)
         order = torch.from_numpy(permutation(recipe.seed, epoch, len(rows))).to(shown.device)

@@ -36,6 +36,8 @@ from convista.transfer.trunk import Trunk, last_layer
 
 __all__ = ["Start", "resume_from", "train_from"]
 
+DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
+
 
 @dataclass(frozen=True)
 class Start:
@@ -137,7 +139,8 @@ def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> tuple[
         ridge(middles, train.targets, classes) if alone else softmax_probe(middles, train.targets, classes, seed=seed)
     )
     judged = (features["val"].values[:, 0], val.targets)
-    how = HeadRecipe(epochs=run.recipe.epochs, seed=seed)
+    dropout = DROPOUT if run.recipe.dropout is None else run.recipe.dropout
+    how = HeadRecipe(epochs=run.recipe.epochs, mixup=run.recipe.mixup, dropout=dropout, seed=seed)
     head, rows = train_head(features["train"].values, train.targets, classes, how, probe, judged)
     each = (time.perf_counter() - start) / len(rows)
     best = max(rows, key=lambda row: (row.val_top1 or 0.0, -(row.val_loss or 0.0))).epoch

@@ -35,8 +35,8 @@ def softmax_probe(
     """Multinomial logistic regression on standardised features (n, D) and targets (n,), by L-BFGS.
 
     The regularisation, where none is given, is the one with the least loss over `folds`, each of which has its share of
-    every class; `seed` says who is in which. Raises `InputError`, among others for a class of one picture, which cannot
-    be left out; `ridge` takes it.
+    every class; `seed` says who is in which. Each row is a picture of its own: views of one would vouch for each other.
+    Raises `InputError`, among others for a class of one picture, which cannot be left out; `ridge` takes it.
 
     >>> rng = np.random.default_rng(0)
     >>> targets = np.arange(60) % 3

@@ -54,7 +54,8 @@ def ridge(features: Features, targets: Classes, classes: int) -> Probe:
 
     The regularisation is the one whose squared error is least where each picture is left out in turn, which costs no
     refit (Allen 1974, PRESS). A factor for all logits then makes their softmax a probability, as far as that goes:
-    it is fitted to the same left-out scores, and does not change what wins. Raises `InputError`.
+    it is fitted to the same left-out scores, and does not change what wins. Each row is a picture of its own: views of
+    one would vouch for each other. Raises `InputError`.
 
     >>> rng = np.random.default_rng(0)
     >>> targets = np.arange(60) % 3

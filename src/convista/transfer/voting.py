@@ -52,6 +52,8 @@ def knn_accuracy(
     {1: 1.0, 3: 1.0}
     """
     _check_vote(features, targets, classes, counts, temperature)
+    if len(features) < 2:
+        raise InputError("A single picture has no neighbours to be judged by.")
     bank = _unit(features)
     right = dict.fromkeys(counts, 0.0)
     for rows in parts(len(bank), 1 + SIMILARITIES // len(bank)):
