@@ -103,7 +103,8 @@ def train(
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
     with joined() as world:
         if resume is not None:
-            begun = resume_from if "from" in Run.load(resume).info else resume_classifier
+            learned = world.once(lambda: "from" in Run.load(resume).info)  # only the first process needs the folder
+            begun = resume_from if learned else resume_classifier
             run = begun(resume, place, console, world)
         elif from_ is not None:
             start = Start(os.fspath(from_), None if weights is None else os.fspath(weights))
@@ -148,7 +149,7 @@ def features(
     `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
 
     >>> import convista
-    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "run")
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")
     >>> convista.features(run.path, "digits").features.shape
     (1797, 1, 84)
     """
