@@ -336,6 +336,13 @@ def sheared(plan: Plan) -> bool:
     return plan.warp is not None and np.array_equal(plan.warp[:, 0], [1, 0, 0]) and plan.warp[0, 1] != 0
 
 
+@pytest.mark.parametrize(
+    ("long", "short"), [("RandAugment", "rand"), ("trivialaugment", "trivial"), ("randaugment=5", "rand=5")]
+)
+def test_the_papers_names_mean_the_same(long: str, short: str) -> None:
+    assert str(read_policy(long)) == str(read_policy(short))
+
+
 def test_a_picture_that_comes_again_looks_different() -> None:
     few = Few(5)
     batch = Augmentation(read_policy("strong"), VIEW)(few, np.array([2, 7, 12]), 0)

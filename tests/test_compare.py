@@ -107,6 +107,14 @@ def test_one_run_alone_is_shown(runs: dict[str, Path]) -> None:
     assert "test top-1" in command(runs["a"])
 
 
+def test_the_same_seed_again_counts_once(runs: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(runs["a"], tmp_path / "again")
+    (setting,) = convista.compare(runs["a"], runs["b"], tmp_path / "again").settings
+    assert (setting.n, setting.test["top1"].n) == (2, 2)
+    assert setting.others == ("again: done, not counted: seed 0 once more",)
+    assert len(setting.runs) == 3
+
+
 def test_a_folder_of_runs_stands_for_all_of_them(runs: dict[str, Path], tmp_path: Path) -> None:
     for name in ("a", "b"):
         shutil.copytree(next(iter(runs.values())), tmp_path / "runs" / name)

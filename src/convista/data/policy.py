@@ -136,7 +136,8 @@ def read_policy(text: str) -> Policy:
     """
     text = re.sub(r"\s*([=@,])\s*", r"\1", text.strip().lower()).rstrip(",")
     parts = text.split(",")
-    if len(parts) == 1 and text.partition("=")[0] in ALONE and "@" not in text:
+    word = text.partition("=")[0]
+    if len(parts) == 1 and ALSO.get(word, word) in ALONE and "@" not in text:
         parts = ["crop", "flip", text]
     acts = [act for part in parts for act in _read(part.strip())]
     for words in (WINDOWS, MIRRORS):

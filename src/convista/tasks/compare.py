@@ -83,7 +83,7 @@ class Candidate:
 @dataclass(frozen=True)
 class Setting:
     """Runs that differ in their seed only. `words` are those in which settings differ, `runs` the names of all its
-    runs, `n` counts those that are done, `others` says what became of the rest. The figures are over the done ones.
+    runs, `n` counts the seeds that are done, `others` says what became of the rest. The figures are over the former.
     """
 
     words: dict[str, Any]
@@ -268,7 +268,7 @@ def _worse(setting: Setting) -> tuple[bool, float, float]:
 
 
 def _setting(words: dict[str, Any], runs: Sequence[Candidate]) -> Setting:
-    done = [run for run in runs if run.state == "done"]
+    done = _once([run for run in runs if run.state == "done"])
     priced = next((run for run in runs if run.params is not None), None)
     splits = [[(run.val, run.val_floor) for run in done], [(run.test, run.test_floor) for run in done]]
     val, test = ({k: Spread.of([s[k] for s, _ in split]) for k in FIGURES if split} for split in splits)
@@ -277,7 +277,7 @@ def _setting(words: dict[str, Any], runs: Sequence[Candidate]) -> Setting:
         words=words,
         runs=tuple(run.name for run in runs),
         n=len(done),
-        others=tuple(_fate(run) for run in runs if run.state != "done"),
+        others=tuple(_fate(run) for run in runs if run not in done),
         params=priced.params if priced else None,
         macs=priced.macs if priced else None,
         seconds=Spread.of([run.seconds or 0.0 for run in done]) if done else None,
@@ -288,7 +288,17 @@ def _setting(words: dict[str, Any], runs: Sequence[Candidate]) -> Setting:
     )
 
 
+def _once(runs: Sequence[Candidate]) -> list[Candidate]:
+    """One run of each seed: the same seed again says nothing about the spread over seeds."""
+    first: dict[Any, Candidate] = {}
+    for run in runs:
+        first.setdefault(run.words.get("seed"), run)
+    return list(first.values())
+
+
 def _fate(run: Candidate) -> str:
+    if run.state == "done":
+        return f"{run.name}: done, not counted: seed {run.words.get('seed')} once more"
     if run.state == "unfinished":
         return f"{run.name}: unfinished, {run.epochs} of {run.words.get('epochs', '?')} epochs"
     return f"{run.name}: {run.state}" + f" ({run.reason})" * bool(run.reason)

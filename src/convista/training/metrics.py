@@ -48,7 +48,7 @@ def figures(probabilities: Numbers, targets: Classes) -> dict[str, float]:
     return {
         "top1": float(hit[:, 0].mean()),
         "top5": float(hit[:, :5].any(1).mean()),
-        "loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+        "loss": float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean()),
         "ece": calibration_error(np.nan_to_num(probabilities.max(1)), hit[:, 0]),
     }
 
