@@ -53,14 +53,14 @@ def test_memory_is_kept_while_training_and_given_back() -> None:
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_glibc", lambda: None)
     with devices.kept_memory(torch.device("cpu")):
-        pass
+        assert devices.HEAP.holders == 1
 
 
 def test_the_user_s_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     monkeypatch.setattr(devices.HEAP, "keep", lambda: pytest.fail("touched"))
     with devices.kept_memory(torch.device("cpu")):
-        pass
+        assert devices.HEAP.holders == 0
 
 
 def test_memory_is_kept_until_the_last_one_leaves() -> None:

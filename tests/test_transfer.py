@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,7 +250,7 @@ def test_a_run_that_was_stopped_before_its_head_goes_on(
 
 def test_a_file_of_weights_begins_a_run_as_well(photos: Path, weights: Path, tmp_path: Path) -> None:
     run = convista.train(
-        photos, from_="resnet20", weights=weights / "model.safetensors", epochs=1, views=1, out=tmp_path / "run"
+        photos, from_="resnet20", weights=weights / "model.safetensors", epochs=1, out=tmp_path / "run"
     )
     assert run.info["from"]["source"] == "resnet20"
     assert run.done
@@ -261,13 +262,15 @@ def test_a_file_of_weights_begins_a_run_as_well(photos: Path, weights: Path, tmp
         ({"from_": "resnet20x"}, "no network named"),
         ({"from_": "resnet20", "weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"from_": "resnet20", "weights": "w", "model": "vgg11"}, "beside --from"),
+        ({"from_": "resnet20", "weights": "w", "lr": 0.1}, "lr=0.1 was given beside --from"),
+        ({"from_": "resnet20", "weights": "w", "epoch": 3}, "Did you mean epochs"),
         ({"from_": "timm:resnet18"}, "--weights FILE"),
         ({"from_": "resnet20"}, "--from resnet20 --weights FILE"),
         ({"weights": "w.safetensors"}, "--from"),
     ],
 )
 def test_wrong_beginnings_are_refused_and_leave_nothing(
-    words: dict[str, str], said: str, photos: Path, tmp_path: Path
+    words: dict[str, Any], said: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(convista.ConvistaError, match=said):
         convista.train(photos, out=tmp_path / "run", **words)
@@ -317,3 +320,9 @@ def test_the_command_tells_of_plan_and_features(photos: Path, weights: Path, tmp
     assert told["head_seconds"] > 0
     swept = CliRunner().invoke(app, ["train", str(photos), "--from", str(weights), "--sweep", "seed=0..1"])
     assert isinstance(swept.exception, InputError)
+
+
+def test_features_go_where_a_file_is_in_the_way_with_one_message(photos: Path, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    with pytest.raises(convista.ConvistaError, match="f"):
+        convista.features(weights, photos, out=tmp_path / "f")

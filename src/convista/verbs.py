@@ -62,6 +62,7 @@ __all__ = [
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
+HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed")
 VISIT = {"init", "zero_last", "image", "channels", "batch", "seed"}  # words of a recipe that the doctor asks about
 
 
@@ -356,10 +357,13 @@ def _place(
 
 
 def _head_recipe(words: dict[str, Any], source: Folder) -> Recipe:
-    """The words of training, those of the network left to the one that is begun with."""
-    for word in ("model", "image", "channels", "init", "what_if"):
-        if word in words:
-            raise InputError(f"{word}={words[word]} was given beside --from {os.fspath(source)}, which decides it.")
+    """The words of training that a head on features takes. Raises `InputError` for others."""
+    for word in words:
+        if word in Recipe.__dataclass_fields__ and word not in HEAD:
+            raise InputError(
+                f"{word}={words[word]} was given beside --from {os.fspath(source)}: the network decides it, or a head "
+                f"does not ask for it. It takes {', '.join(HEAD)}."
+            )
     return Recipe.of(**{"model": os.fspath(source)} | words)
 
 

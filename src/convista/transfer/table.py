@@ -22,7 +22,7 @@ from convista.data import (
 )
 from convista.devices import pick_device
 from convista.errors import DataError, InputError
-from convista.files import check_parent, write_atomically
+from convista.files import check_parent, make_folder, write_atomically
 from convista.recipe import FeatureRecipe
 from convista.records import BadFile
 from convista.tasks.preparing import fast_precision
@@ -96,7 +96,7 @@ def written(table: FeatureTable, out: Path) -> Path:
     """Writes a table into `out`, a file that ends in .npz or .parquet, or `features.npz` in a folder."""
     file = out if out.suffix in KINDS else out / "features.npz"
     if file is not out:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     check_parent(file)
     write_atomically(file, _parquet(table) if file.suffix == ".parquet" else _npz(table))
     return file
