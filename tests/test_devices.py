@@ -37,7 +37,6 @@ with kept_memory(torch.device("cpu")):
 print(kept, usual, bare, resident())
 with kept_memory(torch.device("cpu")):  # once more in the same process
     work()
-work()
 print(resident())
 """
 
