@@ -60,6 +60,9 @@ class Recipe:
     warmup: float = _word(
         1, "Epochs over which the rate rises from zero, at most a quarter of them; onecycle rises by itself.", 0
     )
+    lr_decay_per_stage: float | None = _word(
+        None, "Factor of the rate from each stage back to the one before it, such as 0.7; 1 if not given.", 0
+    )
     label_smoothing: float = _word(0.1, "Probability mass that is spread over all classes.", 0)
     dropout: float | None = _word(None, "Share of values dropped before the classifier; its own if not given.", 0)
     stochastic_depth: float = _word(0.0, "Share of times that the last residual block is dropped, such as 0.1.", 0)
@@ -78,6 +81,13 @@ class Recipe:
     flip: bool | None = _word(None, "Mirror half of the pictures; off where that would change the class, unless given.")
     mixup: float = _word(0.0, "Blend each picture with another: alpha of the Beta distribution, such as 0.2.", 0)
     cutmix: float = _word(0.0, "Put a part of another picture into each: alpha, such as 1.", 0)
+    unfreeze: str = _word(
+        "auto",
+        "What of a pretrained network learns further, behind its head: chosen by size and distance of the data, "
+        "nothing, the last stages, one stage after the other, or all.",
+        choices=("auto", "none", "last", "gradual", "all"),
+    )
+    freeze_until: str = _word("", "Stages of a pretrained network before this one stay as they are, such as conv4_x.")
     views: int = _word(1, "Views of a picture that are averaged in judging it: 1, 2 (mirrored), 6 (moved, too).", 1)
     patience: int = _word(0, "Stop after this many epochs without a better validation; 0 never.", 0)
     recalibrate: bool = _word(False, "Measure the statistics of normalisation anew before each judgement.")

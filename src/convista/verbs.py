@@ -62,7 +62,19 @@ __all__ = [
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
-HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed")
+HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed", "unfreeze")
+MADE = (
+    "channels",
+    "image",
+    "init",
+    "init_scale",
+    "model",
+    "recalibrate",
+    "stochastic_depth",
+    "what_if",
+    "whiten",
+    "zero_last",
+)
 VISIT = {"init", "zero_last", "image", "channels", "batch", "seed"}  # words of a recipe that the doctor asks about
 
 
@@ -100,6 +112,9 @@ def train(
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = _planned(recipe, words, {})
+    beside = [word for word in ("unfreeze", "freeze_until") if words.get(word, "auto") not in ("auto", "")]
+    if from_ is None and beside:
+        raise InputError(f"{beside[0]}={words[beside[0]]} was given without --from: nothing here is pretrained.")
     if axes or (resume is not None and is_sweep(resume)):
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
     with joined() as world:
@@ -358,13 +373,16 @@ def _place(
 
 def _head_recipe(words: dict[str, Any], source: Folder) -> Recipe:
     """The words of training that a head on features takes. Raises `InputError` for others."""
+    recipe, alone = Recipe.of(**{"model": os.fspath(source)} | words), words.get("unfreeze") == "none"
     for word in words:
-        if word in Recipe.__dataclass_fields__ and word not in HEAD:
+        if word in MADE:
+            raise InputError(f"{word}={words[word]} was given beside --from {os.fspath(source)}, which decides it.")
+        if alone and word not in HEAD:
             raise InputError(
-                f"{word}={words[word]} was given beside --from {os.fspath(source)}: the network decides it, or a head "
-                f"does not ask for it. It takes {', '.join(HEAD)}."
+                f"{word}={words[word]} was given beside --unfreeze none: a head alone does not ask for it. "
+                f"It takes {', '.join(HEAD)}."
             )
-    return Recipe.of(**{"model": os.fspath(source)} | words)
+    return recipe
 
 
 def _planned(recipe: Folder | None, words: dict[str, Any], axes: Axes) -> tuple[dict[str, Any], Axes]:

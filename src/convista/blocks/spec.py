@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import dropwhile
 from typing import Any
 
 import torch
@@ -181,7 +182,8 @@ class Net(nn.Module):
     """A network built from its table: the table's rows are its children, `spec` is the table.
 
     (N, channels, H, W) -> (N, classes) logits. With `checkpointing` set, training keeps little of what lies between
-    the rows and computes it a second time in the backward pass: less memory, more time, the same result.
+    the rows and computes it a second time in the backward pass: less memory, more time, the same result. With
+    `first_row` set to a row's name it begins there, with what the row before puts out.
     """
 
     def __init__(self, spec: Spec):
@@ -189,6 +191,7 @@ class Net(nn.Module):
         self.spec = spec
         self.weights: Any = None  # the report of the last import of weights
         self.preprocessing: Any = None  # what they expect of a picture
+        self.first_row = ""
         self._fits: set[Size] = set()
         self._checkpointing = False
         for name, row in spec.table(spec.channels).named_children():
@@ -202,10 +205,10 @@ class Net(nn.Module):
         With `answers`, a dict: the logits of each auxiliary head by its row's name, and the network's own as the last
         entry. Raises `InputError` for maps of the wrong shape.
         """
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not self.first_row:
             self._check(x)
         early, name = {}, ""
-        for name, row in self.named_children():
+        for name, row in self._passed():
             answer = getattr(row, "answer", None)
             if answers and answer is not None:
                 early[name] = answer(x)
@@ -214,6 +217,11 @@ class Net(nn.Module):
             else:
                 x = row(x)
         return early | {name: x} if answers else x
+
+    def _passed(self) -> Iterator[tuple[str, nn.Module]]:
+        """The rows that the forward pass goes through."""
+        rows = self.named_children()
+        return dropwhile(lambda row: row[0] != self.first_row, rows) if self.first_row else rows
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.spec.channels:

@@ -39,7 +39,7 @@ def close(
         console.say("It is no better than always saying one class. `convista doctor` looks for the reason.")
     return run.update(
         status="done",
-        epochs=len(history),
+        epochs=sum(row.epoch > 0 for row in history),
         best_epoch=best_epoch,
         seconds=round(sum(row.seconds for row in history), 2),
         val=asdict(scores["val"]),

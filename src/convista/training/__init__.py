@@ -25,6 +25,7 @@ from convista.training.optim import OPTIMIZERS, default_lr, make_optimizer, with
 from convista.training.peak import measured_peak
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import SCHEDULES, courses, drops, rate
+from convista.training.stages import Thaw, slower, stages_of
 from convista.training.state import Console, Progress, State, Where
 from convista.training.undo import Undo
 
@@ -45,6 +46,7 @@ __all__ = [
     "Progress",
     "State",
     "Sweep",
+    "Thaw",
     "Training",
     "Undo",
     "Where",
@@ -75,7 +77,9 @@ __all__ = [
     "recalibrate",
     "score",
     "share_statistics",
+    "slower",
     "softmax",
+    "stages_of",
     "watching",
     "whiten",
     "with_defaults",

@@ -6,7 +6,7 @@ import io
 import math
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
+from convista.training.stages import Thaw
 from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
 from convista.training.undo import Undo
 
@@ -68,12 +69,15 @@ class Training:
     recipe: Recipe
     where: Where
     console: Console = field(default_factory=Console)
+    thaw: Thaw | None = None  # where a part of the network learns only; all of it if not given
 
     def __post_init__(self) -> None:
         self.world, self.device, self.state, recipe = self.where.world, self.where.device, State(), self.recipe
         self.steps = steps_in_epoch(len(self.train), self.recipe.batch)
         check_shares(len(self.train), recipe, self.world)
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.thaw is not None:
+            self.thaw(self.net, recipe.epochs)  # what never learns is no matter of the optimizer's
         if self.world.size > 1:
             share_statistics(self.net)
         if hasattr(self.net, "preprocessing"):  # it travels with the weights
@@ -113,6 +117,11 @@ class Training:
                 self._train_epoch(net)
                 self._close_epoch()
         return self.state.history
+
+    def begin(self, row: Epoch) -> None:
+        """What the network is before the first epoch counts as the best so far; its weights are in the run folder."""
+        self.state.history = [replace(row, epoch=0)]
+        self.state.best = (row.val_top1, -row.val_loss)
 
     def _train_epoch(self, net: nn.Module) -> None:
         state = self.state
@@ -168,6 +177,8 @@ class Training:
         """The parts one after another; only behind the last one do processes share their gradients."""
         loss, hits = 0.0, 0.0
         net.train()
+        if self.thaw is not None:
+            self.thaw(self.net, self.state.epoch)
         following = [*parts[1:], None if self.upcoming is None else self._parts(self.upcoming)[0]]
         for part, after in zip(parts, following, strict=True):
             shared = part is parts[-1] or not isinstance(net, DistributedDataParallel)
@@ -229,8 +240,7 @@ class Training:
         state, start = self.state, time.monotonic()
         if self.recipe.recalibrate:
             recalibrate(self.kept, self.train, self.view, self.device, self.world, self.arithmetic)
-        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
-        found = figures(softmax(logits), self.val.targets)
+        found = figures(softmax(self.judged()), self.val.targets)
         row = Epoch(
             epoch=state.epoch + 1,
             lr=self._set_lr(state.epoch * self.steps + self.steps - 1),
@@ -252,16 +262,19 @@ class Training:
         self.where.watch(state.history)
         self._tell(epoch_line(row, self.recipe.epochs))
 
+    def judged(self) -> NDArray[np.float64]:
+        """What the kept network says to the validation pictures: logits (n, classes)."""
+        return logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
+
     @property
     def kept(self) -> nn.Module:
         """The network that is judged and kept: the running average where there is one."""
         return self.net if self.average is None else self.average.net
 
     def _keep_if_best(self, row: Epoch) -> None:
-        quality = (row.val_top1, -row.val_loss)
-        if not self.state.best_epoch or (math.isfinite(row.val_loss) and quality > self.state.best):
-            self.state.best = quality if math.isfinite(row.val_loss) else (-1.0, -math.inf)
-            self.state.best_epoch = row.epoch
+        quality = (row.val_top1, -row.val_loss) if math.isfinite(row.val_loss) else (-1.0, -math.inf)
+        if quality > self.state.best:
+            self.state.best, self.state.best_epoch = quality, row.epoch
             if self.world.first:
                 save_weights(self.kept, self.where.folder / "model.safetensors")
 

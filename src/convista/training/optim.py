@@ -16,6 +16,7 @@ from convista.recipe import Recipe
 from convista.registry import Registry
 from convista.training.lamb import Lamb
 from convista.training.muon import Muon
+from convista.training.stages import slower
 
 __all__ = ["OPTIMIZERS", "default_lr", "make_optimizer", "with_defaults"]
 
@@ -73,6 +74,8 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
     ]
     if recipe.optimizer == "muon":
         groups = _filters_apart(groups, next((p for p in net.parameters() if p.ndim == 4), None))
+    if recipe.lr_decay_per_stage is not None:
+        groups = slower(net, groups, recipe.lr_decay_per_stage)
     able = all(p.device.type in ("cpu", "cuda") and p.dtype == torch.float32 for p in params)
     return kind.make(groups, lr=kind.lr, **({"fused": able} if kind.fused else {}))
 

@@ -63,7 +63,7 @@ class State:
     hits: float = 0.0
     seen: int = 0
     seconds: float = 0.0  # spent in the epoch
-    best: tuple[float, float] = (-1.0, -math.inf)  # validation top-1, minus its loss
+    best: tuple[float, float] = (-2.0, -math.inf)  # validation top-1, minus its loss
     best_epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
 

@@ -50,9 +50,10 @@ class Undo:
         """To before the last step that was taken; where none is remembered, to before the step at hand."""
         copies = self.before if self.earlier is None else self.earlier
         tensors = self._live()
-        if len(copies) < len(tensors):  # before the first step the optimiser remembered nothing
+        if len(copies) < len(tensors):  # before a weight's first step the optimiser remembered nothing of it
             self.optimizer.state.clear()
-        _copy(copies, tensors[: len(copies)])
+            tensors = self._live()
+        _copy(copies[: len(tensors)], tensors)
         self.earlier = None
 
     def _live(self) -> list[Tensor]:

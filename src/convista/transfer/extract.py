@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convista.data import Pictures, Policy, centre, plans
+from convista.data import Pictures, Policy, centre, plans, read_policy
 from convista.devices import kept_memory
+from convista.recipe import Recipe
 from convista.transfer.store import FeatureStore, fingerprint, store_key
 from convista.transfer.trunk import Trunk
 
@@ -32,6 +33,11 @@ class Views:
     count: int = 1
     policy: Policy = field(default_factory=Policy)
     seed: int = 0
+
+    @classmethod
+    def of(cls, recipe: Recipe, count: int) -> Views:
+        """As training with this recipe would draw them."""
+        return cls(count, read_policy(recipe.augment).allowing(recipe.crop, recipe.flip), recipe.seed)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
-from convista.devices import pick_device
+from convista.data import Pictures, Prepared, flip_changes_class, open_source, user_cache
+from convista.devices import kept_memory, pick_device
 from convista.errors import InputError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
 from convista.models import save_weights, spec
@@ -24,19 +25,23 @@ from convista.tasks import Place, Run
 from convista.tasks.folder import alone, free_folder, undone_on_error, write_run
 from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_strict
 from convista.tasks.verdict import close
-from convista.training import Console, World, with_defaults
+from convista.training import Console, Where, World, default_lr, logits_of, with_defaults
 from convista.training.state import epochs_csv
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import softmax_probe
+from convista.transfer.plan import Plan, Situation, check_words, planned
 from convista.transfer.pretrained import Pretrained, pretrained
-from convista.transfer.probe import ridge
+from convista.transfer.probe import Probe, ridge
 from convista.transfer.table import KEPT
 from convista.transfer.trunk import Trunk, last_layer
+from convista.transfer.tuning import tuning
 
 __all__ = ["Start", "resume_from", "train_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
+GENTLE = 0.1  # of the rate of training from scratch, where a trained network learns further
+DECAY = 0.7  # of that rate from each stage back to the one before it
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,11 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         if recipe.flip is None and flip_changes_class(prepared.labels):
             recipe = recipe.with_(flip=False)
         net = base.for_classes(len(prepared.labels))
+        check_words(net, recipe)
         table = getattr(net, "spec", None) or spec(start.source, len(prepared.labels))
         origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
         write_run(out, data, recipe, table, base.view, prepared, origin | {"from": asdict(start)})
-    return _learn(Run.load(out), base, net, prepared, device, console)
+    return _learn(Run.load(out), base, net, prepared, place, device, console)
 
 
 def resume_from(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
@@ -86,37 +92,73 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     prepared = prepare_once(source, run.path, base.view.channels, base.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
-    return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, device, console)
+    return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, place, device, console)
 
 
 def _decided(recipe: Recipe, base: Pretrained, device: torch.device) -> Recipe:
     precision = fast_precision(device) if recipe.precision == "auto" else recipe.precision
+    lr = GENTLE * default_lr(recipe) if recipe.lr is None else recipe.lr
+    decay = DECAY if recipe.lr_decay_per_stage is None else recipe.lr_decay_per_stage
     return with_defaults(recipe).with_(
-        model=base.model, image=base.view.image, channels=base.view.channels, precision=precision
+        model=base.model,
+        image=base.view.image,
+        channels=base.view.channels,
+        precision=precision,
+        lr=lr,
+        lr_decay_per_stage=decay,
     )
 
 
 def _learn(
-    run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, device: torch.device, console: Console
+    run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, place: Place, device: torch.device, console: Console
 ) -> Run:
-    with torch.random.fork_rng(devices=[]), alone(run.path, World()):
+    """A probe, a head that begins as the probe, and what the plan says beyond. Features that are kept are found."""
+    with kept_memory(device), torch.random.fork_rng(devices=[]), alone(run.path, World()):
+        torch.manual_seed(run.recipe.seed)
         features = {name: _seen(run, base, part, name, device, console) for name, part in prepared.splits.items()}
         start = time.perf_counter()
-        head, history, best = _head(run, features, prepared)
-        seconds = time.perf_counter() - start
-        _put(net, head)
-        save_weights(net, run.path / "model.safetensors")
-        write_atomically(run.path / "metrics.csv", epochs_csv(history))
-    judged = {name: _logits(head, features[name]) for name in ("val", "test")}
-    told = {
-        "computed": sum(part.computed for part in features.values()),
-        "reused": sum(part.reused for part in features.values()),
-        "seconds": round(sum(part.seconds for part in features.values()), 3),
+        head = _head(run, features, prepared)
+        run = run.update(head_seconds=round(time.perf_counter() - start, 3), features=_told(features.values()))
+        _put(net, head.layer)
+        if not (run.path / "last.ckpt").exists():
+            save_weights(net, run.path / "model.safetensors")
+            write_atomically(run.path / "metrics.csv", epochs_csv(head.history))
+        console.say(str(head))
+        plan = _plan(run, net, prepared, head)
+        run = run.update(plan=plan.steps)
+        console.say(plan.why)
+        if not plan.first:
+            judged = {name: _logits(head.layer, features[name]) for name in ("val", "test")}
+            return close(run, judged, prepared.splits, head.history, head.best, console)
+        del features
+        where = Where(run.path, device, World(), place.checkpoint_seconds)
+        training, looks = tuning(run, base, net, prepared.splits, plan, where, console)
+        run = run.update(features=_added(run.info["features"], _told(looks)))
+        training.begin(head.history[head.best])
+        training.load()
+        history = training.run()
+        best = Run.load(run.path).net.to(device)
+        judged = {name: logits_of(best, prepared.splits[name], run.view, device) for name in ("val", "test")}
+    return close(run, judged, prepared.splits, history, training.state.best_epoch, console)
+
+
+def _plan(run: Run, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:
+    train = prepared.splits["train"]
+    situation = Situation(len(train) / len(prepared.labels), head.probe.cross_validated)
+    return planned(net, run.recipe, situation)
+
+
+def _told(features: Iterable[Features]) -> dict[str, float]:
+    parts = list(features)
+    return {
+        "computed": sum(part.computed for part in parts),
+        "reused": sum(part.reused for part in parts),
+        "seconds": round(sum(part.seconds for part in parts), 3),
     }
-    return close(
-        run, judged, prepared.splits, history, best, console,
-        plan=["probe"], features=told, head_seconds=round(seconds, 3),
-    )  # fmt: skip
+
+
+def _added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {name: round(one[name] + other[name], 3) for name in one}
 
 
 def _seen(
@@ -124,14 +166,29 @@ def _seen(
 ) -> Features:
     """The features of a split: several views of what is learned from; one, in full precision, of what judges."""
     recipe, learning = run.recipe, split == "train"
-    policy = read_policy(recipe.augment).allowing(recipe.crop, recipe.flip)
-    views = Views(run.info["from"]["views"], policy, recipe.seed) if learning else Views()
+    views = Views.of(recipe, run.info["from"]["views"]) if learning else Views()
     trunk = Trunk(base.net, base.view, device, precision=recipe.precision if learning else "fp32")
     return features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
 
 
-def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> tuple[nn.Linear, list[Epoch], int]:
-    """The probe, then a head that begins as the probe and sees all views; its epochs, and the best of them."""
+@dataclass(frozen=True)
+class _Head:
+    """The probe, the layer that began as the probe and has seen all views, its epochs, and the best of them."""
+
+    probe: Probe
+    layer: nn.Linear
+    history: list[Epoch]
+    best: int
+
+    def __str__(self) -> str:
+        reached = self.history[self.best]
+        return (
+            f"probe: cross-validated top-1 {self.probe.cross_validated:.3f}  "
+            f"head: val loss {reached.val_loss:.4f} top-1 {reached.val_top1:.3f}"
+        )
+
+
+def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> _Head:
     train, val, classes = prepared.splits["train"], prepared.splits["val"], len(prepared.labels)
     middles, seed, start = features["train"].values[:, 0].astype(np.float32), run.recipe.seed, time.perf_counter()
     alone = np.bincount(train.targets, minlength=classes).min() < 2  # no fold can leave its only picture out
@@ -141,10 +198,10 @@ def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> tuple[
     judged = (features["val"].values[:, 0], val.targets)
     dropout = DROPOUT if run.recipe.dropout is None else run.recipe.dropout
     how = HeadRecipe(epochs=run.recipe.epochs, mixup=run.recipe.mixup, dropout=dropout, seed=seed)
-    head, rows = train_head(features["train"].values, train.targets, classes, how, probe, judged)
+    layer, rows = train_head(features["train"].values, train.targets, classes, how, probe, judged)
     each = (time.perf_counter() - start) / len(rows)
     best = max(rows, key=lambda row: (row.val_top1 or 0.0, -(row.val_loss or 0.0))).epoch
-    return head, [_epoch(row, len(train) / each, each) for row in rows], best
+    return _Head(probe, layer, [_epoch(row, len(train) / each, each) for row in rows], best)
 
 
 def _epoch(row: HeadEpoch, speed: float, seconds: float) -> Epoch:

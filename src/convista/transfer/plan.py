@@ -1,0 +1,121 @@
+"""What a pretrained network learns of one's own pictures: its head alone, or more of it. Said in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from convista.blocks import Net
+from convista.errors import InputError, UnknownNameError
+from convista.recipe import Recipe
+from convista.training import Thaw, stages_of
+
+__all__ = ["Plan", "Situation", "chosen", "last_stages", "planned"]
+
+SURE = 0.99  # cross-validated accuracy beyond which no more is to be gained
+NEAR = {"last": 20, "gradual": 200}  # pictures per class from which it is worth it, where the pictures are near those
+FAR = {"last": 10, "gradual": 50}  # of the pretraining, and where they are far from them
+GRADUALLY = 2  # stages thaw in the first half of the epochs
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy (0..1), and whether
+    the pictures are `far` from those of the pretraining; None where that is not known.
+    """
+
+    per_class: float
+    accuracy: float
+    far: bool | None = None
+
+    def __str__(self) -> str:
+        where = {None: "", True: ", far from those of the pretraining", False: ", near those of the pretraining"}
+        return (
+            f"{self.per_class:,.0f} pictures in each class{where[self.far]}; "
+            f"the probe has {self.accuracy:.1%} of them right"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kind` is none, last, gradual or all; `first` the stage from which on the network learns, "" for its head alone;
+    `why` says it in words.
+    """
+
+    kind: str
+    first: str = ""
+    why: str = ""
+
+    @property
+    def steps(self) -> list[str]:
+        """As `run.json` names them: the probe, the head, then what learns further."""
+        return ["probe", "head"] + ([f"{self.kind} from {self.first}"] if self.first else [])
+
+    def thaw(self, epochs: int) -> Thaw:
+        """Which stages learn in which of so many epochs."""
+        return Thaw(self.first, -(-epochs // GRADUALLY) if self.kind == "gradual" else 0)
+
+
+def chosen(situation: Situation) -> tuple[str, str]:
+    """What is worth learning, and why.
+
+    >>> chosen(Situation(per_class=30, accuracy=0.9, far=False))[0], chosen(Situation(5, 0.9))[0]
+    ('last', 'none')
+    """
+    bounds = FAR if situation.far else NEAR
+    if situation.accuracy >= SURE:
+        return "none", f"The head alone learns: {situation}, so that little is to be gained."
+    if situation.per_class < bounds["last"]:
+        return "none", f"The head alone learns: {situation}; more of the network would learn so few by heart."
+    if situation.per_class < bounds["gradual"]:
+        return "last", f"The last stages learn further, too: {situation}."
+    return "gradual", f"The whole network learns further, from its end to its beginning: {situation}."
+
+
+def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
+    """The plan that the recipe asks for, or the one that fits the situation.
+
+    Raises `UnknownNameError` for a stage that is not there, `InputError` for words that exclude each other.
+    """
+    check_words(net, recipe)
+    kind, why = recipe.unfreeze, "As was asked for."
+    if kind == "auto":
+        kind, why = ("last", "As was asked for.") if recipe.freeze_until else chosen(situation)
+    if kind == "none":
+        return Plan("none", "", why)
+    if recipe.freeze_until:
+        return Plan(kind, recipe.freeze_until, why)
+    return Plan(kind, last_stages(net) if kind == "last" else next(iter(stages_of(net))), why)
+
+
+def check_words(net: nn.Module, recipe: Recipe) -> None:
+    """Raises what `planned` raises for words, before any picture is looked at."""
+    if not recipe.freeze_until:
+        return
+    if recipe.unfreeze in ("none", "all"):
+        raise InputError(
+            f"freeze_until={recipe.freeze_until} was given beside unfreeze={recipe.unfreeze}, which says something "
+            "else: leave one of them out."
+        )
+    stages = list(stages_of(net))
+    if recipe.freeze_until not in stages:
+        raise UnknownNameError("stage", recipe.freeze_until, stages)
+    Thaw(recipe.freeze_until).learning(net, 0)
+
+
+def last_stages(net: nn.Module) -> str:
+    """The first stage whose maps are as coarse as the last ones; without a table, the last stage before the head.
+
+    >>> from convista.models import create
+    >>> last_stages(create("resnet18")), last_stages(create("mobilenet_v2"))
+    ('conv5_x', 'bottleneck6')
+    """
+    stages = list(stages_of(net))
+    if isinstance(net, Net) and len(net.spec.levels) > 1:
+        rows = [name for name, _ in net.spec.table.rows]
+        before = net.spec.levels[-2].name.partition(".")[0]
+        behind = [name for name in stages[:-1] if rows.index(name) > rows.index(before)]
+        if behind:
+            return behind[0]
+    return stages[-2] if len(stages) > 1 else stages[-1]
