@@ -229,3 +229,14 @@ def test_words_that_make_no_sense_are_refused_and_leave_nothing(
 def test_without_a_pretrained_network_there_is_nothing_to_freeze(words: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--from"):
         convista.train("digits", model="resnet20", out=tmp_path / "run", **words)
+
+
+def test_a_sweep_begins_with_a_pretrained_network_as_well(base: Path, tmp_path: Path) -> None:
+    words: dict[str, Any] = {"epochs": 1, "unfreeze": "none", "from_": base}
+    found = convista.sweep("digits", ["limit=40,80", "seed=0..1"], out=tmp_path / "sweep", **words)
+    assert [setting.test["top1"].n for setting in found.settings] == [2, 2]
+    (tmp_path / "sweep" / "limit=80,seed=1" / "run.json").unlink()
+    again = convista.sweep(resume=tmp_path / "sweep")
+    assert [setting.test["top1"].n for setting in again.settings] == [2, 2]
+    with pytest.raises(InputError, match="which decides it"):
+        convista.sweep("digits", ["model=resnet18,vgg11"], out=tmp_path / "other", **words)

@@ -43,8 +43,19 @@ from convista.tasks import (
 )
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
+from convista.tasks.sweep import FROM_SCRATCH, Way
 from convista.training import Console, Diagnosis, Sweep, courses, joined
-from convista.transfer import FeatureTable, Start, feature_table, pretrained, resume_from, train_from, written
+from convista.transfer import (
+    FeatureTable,
+    Start,
+    feature_table,
+    pretrained,
+    resume_from,
+    sweep_start,
+    train_from,
+    way_from,
+    written,
+)
 
 __all__ = [
     "augment",
@@ -107,8 +118,7 @@ def train(
     """
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
-    if from_ is None and weights is not None:
-        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
+    start = _start(from_, weights)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = _planned(recipe, words, {})
@@ -122,9 +132,8 @@ def train(
             learned = world.once(lambda: "from" in Run.load(resume).info)  # only the first process needs the folder
             begun = resume_from if learned else resume_classifier
             run = begun(resume, place, console, world)
-        elif from_ is not None:
-            start = Start(os.fspath(from_), None if weights is None else os.fspath(weights))
-            run = train_from(os.fspath(data or ""), start, _head_recipe(words, from_), place, console, world)
+        elif start is not None:
+            run = train_from(os.fspath(data or ""), start, _head_recipe(words, start.source), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
         if world.first:
@@ -205,15 +214,17 @@ def sweep(
     out: Folder | None = None,
     resume: Folder | None = None,
     recipe: Folder | None = None,
+    from_: Folder | None = None,
+    weights: Folder | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Comparison:
     """Trains every combination of the values that `axes` names, one after another, and compares the runs.
 
     `axes` is such as `{"lr": [1e-3, 3e-3], "seed": range(5)}` or `["lr=1e-3,3e-3", "seed=0..4"]`; a recipe's table
-    `[sweep]` holds some, too. The other words are those of `train`; one with a list of values is an axis as well. Each
-    run has its folder in that of the sweep;
-    `resume=FOLDER` goes on with a sweep that was interrupted. A run that fails is noted and the others go on.
+    `[sweep]` holds some, too. The other words are those of `train`, `from_` and `weights` among them; one with a list
+    of values is an axis as well. Each run has its folder in that of the sweep; `resume=FOLDER` goes on with a sweep
+    that was interrupted. A run that fails is noted and the others go on.
 
     >>> import convista
     >>> found = convista.sweep("digits", ["seed=0..1"], model="lenet5", epochs=1, out=tmp / "sweep")
@@ -225,13 +236,16 @@ def sweep(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("A sweep trains in one process: start it without torchrun, or each of its runs with it.")
     if resume is not None:
-        return resume_sweep(resume, place, console, _reported)
+        return resume_sweep(resume, place, console, _reported, _way(sweep_start(resume)))
     several = {word: values for word, values in words.items() if isinstance(values, list | tuple | range)}
     once = {word: value for word, value in words.items() if word not in several}
     words, found = _planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
-    return train_sweep(os.fspath(data or ""), words, found, place, console, _reported)
+    start = _start(from_, weights)
+    if start is not None:
+        _head_recipe(words | {word: values[0] for word, values in found.items()}, start.source)
+    return train_sweep(os.fspath(data or ""), words, found, place, console, _reported, _way(start))
 
 
 def compare(*runs: Run | Folder, out: Folder | None = None) -> Comparison:
@@ -371,12 +385,22 @@ def _place(
     return place
 
 
-def _head_recipe(words: dict[str, Any], source: Folder) -> Recipe:
+def _start(source: Folder | None, weights: Folder | None) -> Start | None:
+    if source is None and weights is not None:
+        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
+    return None if source is None else Start(os.fspath(source), None if weights is None else os.fspath(weights))
+
+
+def _way(start: Start | None) -> Way:
+    return FROM_SCRATCH if start is None else way_from(start)
+
+
+def _head_recipe(words: dict[str, Any], source: str) -> Recipe:
     """The words of training that a head on features takes. Raises `InputError` for others."""
-    recipe, alone = Recipe.of(**{"model": os.fspath(source)} | words), words.get("unfreeze") == "none"
+    recipe, alone = Recipe.of(**{"model": source} | words), words.get("unfreeze") == "none"
     for word in words:
         if word in MADE:
-            raise InputError(f"{word}={words[word]} was given beside --from {os.fspath(source)}, which decides it.")
+            raise InputError(f"{word}={words[word]} was given beside --from {source}, which decides it.")
         if alone and word not in HEAD:
             raise InputError(
                 f"{word}={words[word]} was given beside --unfreeze none: a head alone does not ask for it. "

@@ -71,7 +71,9 @@ def _train(
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="MODEL|RUN", help="Begin with a pretrained network, and learn a head on its features."
+            "--from",
+            metavar="MODEL|RUN",
+            help="Begin with a pretrained network: a head, and more of it where that pays.",
         ),
     ] = None,
     weights: Annotated[
@@ -94,10 +96,7 @@ def _train(
     pictures, axes = runs.sorted_out(data or [], sweep)
     words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
-    words |= {"out": out, "resume": resume, "recipe": recipe}
-    if many and (from_ or weights):
-        raise InputError("--from learns one head: leave --sweep out, and the recipe's [sweep].")
-    words |= {} if many else {"from_": from_, "weights": weights}
+    words |= {"out": out, "resume": resume, "recipe": recipe, "from_": from_, "weights": weights}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
         found = train_many(pictures, axes, console=console, **words) if many else None

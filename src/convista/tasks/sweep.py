@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,29 @@ from convista.tasks.network import network_of
 from convista.tasks.run import Run
 from convista.training import Console, World, check_tensorboard
 
-__all__ = ["is_sweep", "resume_sweep", "train_sweep"]
+__all__ = ["FROM_SCRATCH", "Way", "is_sweep", "resume_sweep", "train_sweep"]
 
 Finished = Callable[[Run], object]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a run of a sweep is made: `train` and `resume` as `train_classifier` and `resume_classifier`; `check` raises
+    `InputError` for a recipe that cannot be trained; `noted` is what the ledger keeps, to know the way again.
+    """
+
+    train: Callable[[str, Recipe, Place, Console, World], Run]
+    resume: Callable[[str | os.PathLike[str], Place, Console, World], Run]
+    check: Callable[[Recipe], object]
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _possible(recipe: Recipe) -> None:
+    network_of(recipe, None, recipe.channels, recipe.image)
+    read_policy(recipe.augment)
+
+
+FROM_SCRATCH = Way(train_classifier, resume_classifier, _possible)
 
 
 def is_sweep(path: str | os.PathLike[str]) -> bool:
@@ -33,7 +53,13 @@ def is_sweep(path: str | os.PathLike[str]) -> bool:
 
 
 def train_sweep(
-    data: str, words: Mapping[str, Any], axes: Axes, place: Place, console: Console, finished: Finished
+    data: str,
+    words: Mapping[str, Any],
+    axes: Axes,
+    place: Place,
+    console: Console,
+    finished: Finished,
+    way: Way = FROM_SCRATCH,
 ) -> Comparison:
     """Trains every combination of the axes' values on top of `words`, each into its own run folder.
 
@@ -44,7 +70,7 @@ def train_sweep(
     if place.tensorboard:
         check_tensorboard()
     runs = combinations(words, axes)
-    _check(words, runs)
+    _check(words, runs, way)
     name = open_source(data).name
     out = _free(place.out, Path("runs") / f"{name}-sweep")
     made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
@@ -61,8 +87,9 @@ def train_sweep(
             sweep={word: list(values) for word, values in axes.items()},
             runs=[{"folder": folder, "words": run} for folder, run in zip(folders(runs), runs, strict=True)],
             failed={},
+            **way.noted,
         )
-        return _go_through(ledger, place, console, finished)
+        return _go_through(ledger, place, console, finished, way)
     except BaseException:
         if not any(out.glob("*/run.json")):
             with suppress(OSError):
@@ -73,16 +100,18 @@ def train_sweep(
         raise
 
 
-def resume_sweep(path: str | os.PathLike[str], place: Place, console: Console, finished: Finished) -> Comparison:
+def resume_sweep(
+    path: str | os.PathLike[str], place: Place, console: Console, finished: Finished, way: Way = FROM_SCRATCH
+) -> Comparison:
     """Goes on with a sweep: what is done or has failed is left, what is half done goes on, the rest is trained."""
     ledger = Ledger.load(Path(path))
     device = ledger.info.get("device", "auto") if place.device == "auto" else place.device
     board = place.tensorboard or bool(ledger.info.get("tensorboard"))
     place = replace(place, device=device, strict=bool(ledger.info.get("strict")), tensorboard=board)
-    return _go_through(ledger, place, console, finished)
+    return _go_through(ledger, place, console, finished, way)
 
 
-def _go_through(ledger: Ledger, place: Place, console: Console, finished: Finished) -> Comparison:
+def _go_through(ledger: Ledger, place: Place, console: Console, finished: Finished, way: Way) -> Comparison:
     count = len(ledger.info["runs"])
     for number, entry in enumerate(ledger.info["runs"], 1):
         name = entry["folder"]
@@ -93,7 +122,7 @@ def _go_through(ledger: Ledger, place: Place, console: Console, finished: Finish
             if console.stopped():
                 raise InterruptedRunError("Stopped before any training: give the same command again.")
             console.say(said)
-            finished(_one(ledger, entry, replace(place, out=ledger.path / name), console))
+            finished(_one(ledger, entry, replace(place, out=ledger.path / name), console, way))
         except InterruptedRunError as error:
             if not any(ledger.path.glob("*/run.json")):
                 raise
@@ -108,12 +137,12 @@ def _go_through(ledger: Ledger, place: Place, console: Console, finished: Finish
     return compare_runs([ledger.path])
 
 
-def _one(ledger: Ledger, entry: dict[str, Any], place: Place, console: Console) -> Run:
+def _one(ledger: Ledger, entry: dict[str, Any], place: Place, console: Console, way: Way) -> Run:
     folder = ledger.path / entry["folder"]
     if (folder / "run.json").is_file():
-        return resume_classifier(folder, place, console, World())
+        return way.resume(folder, place, console, World())
     recipe = Recipe.of(**{**ledger.info["recipe"], **entry["words"]})
-    return train_classifier(ledger.info["data"], recipe, place, console, World())
+    return way.train(ledger.info["data"], recipe, place, console, World())
 
 
 def _done(folder: Path, finished: Finished) -> bool:
@@ -124,18 +153,17 @@ def _done(folder: Path, finished: Finished) -> bool:
     return True
 
 
-def _check(words: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
+def _check(words: Mapping[str, Any], runs: list[dict[str, Any]], way: Way) -> None:
     """Every network exists and takes pictures of its size, every augmentation can be read. Raises `InputError`."""
     seen = set()
     for run in runs:
         recipe = Recipe.of(**{**words, **run})
-        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment)
+        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment, recipe.freeze_until)
         if asked in seen:
             continue
         seen.add(asked)
         try:
-            network_of(recipe, None, recipe.channels, recipe.image)
-            read_policy(recipe.augment)
+            way.check(recipe)
         except UnknownNameError:
             raise
         except InputError as error:

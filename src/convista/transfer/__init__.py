@@ -4,7 +4,7 @@ from convista.transfer.doubts import Suspect, suspects
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
-from convista.transfer.learn import Start, resume_from, train_from
+from convista.transfer.learn import Start, resume_from, sweep_start, train_from, way_from
 from convista.transfer.logistic import softmax_probe
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
@@ -49,7 +49,9 @@ __all__ = [
     "softmax_probe",
     "store_key",
     "suspects",
+    "sweep_start",
     "train_from",
     "train_head",
+    "way_from",
     "written",
 ]

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from convista.data import Pictures, Prepared, flip_changes_class, open_source, user_cache
+from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
 from convista.devices import kept_memory, pick_device
 from convista.errors import InputError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
@@ -23,7 +24,9 @@ from convista.recipe import Recipe
 from convista.records import Epoch
 from convista.tasks import Place, Run
 from convista.tasks.folder import alone, free_folder, undone_on_error, write_run
+from convista.tasks.ledger import Ledger
 from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_strict
+from convista.tasks.sweep import Way
 from convista.tasks.verdict import close
 from convista.training import Console, Where, World, default_lr, logits_of, with_defaults
 from convista.training.state import epochs_csv
@@ -37,7 +40,7 @@ from convista.transfer.table import KEPT
 from convista.transfer.trunk import Trunk, last_layer
 from convista.transfer.tuning import tuning
 
-__all__ = ["Start", "resume_from", "train_from"]
+__all__ = ["Start", "resume_from", "sweep_start", "train_from", "way_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
 GENTLE = 0.1  # of the rate of training from scratch, where a trained network learns further
@@ -93,6 +96,25 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
     return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, place, device, console)
+
+
+def sweep_start(path: str | os.PathLike[str]) -> Start | None:
+    """What the runs of a sweep begin with, if it is a pretrained network. Raises `RunError` for what is no sweep."""
+    begun = Ledger.load(Path(path)).info.get("from")
+    return None if begun is None else Start(**begun)
+
+
+def way_from(start: Start) -> Way:
+    """How a run of a sweep begins with a pretrained network."""
+
+    def train(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
+        return train_from(data, start, recipe, place, console, world)
+
+    def check(recipe: Recipe) -> None:
+        read_policy(recipe.augment)
+        check_words(pretrained(start.source, start.weights).net, recipe)
+
+    return Way(train, resume_from, check, {"from": asdict(start)})
 
 
 def _decided(recipe: Recipe, base: Pretrained, device: torch.device) -> Recipe:
