@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ def test_a_sweep_begins_with_a_pretrained_network_as_well(base: Path, tmp_path: 
     words: dict[str, Any] = {"epochs": 1, "unfreeze": "none", "from_": base}
     found = convista.sweep("digits", ["limit=40,80", "seed=0..1"], out=tmp_path / "sweep", **words)
     assert [setting.test["top1"].n for setting in found.settings] == [2, 2]
-    (tmp_path / "sweep" / "limit=80,seed=1" / "run.json").unlink()
+    shutil.rmtree(tmp_path / "sweep" / "limit=80,seed=1")
     again = convista.sweep(resume=tmp_path / "sweep")
     assert [setting.test["top1"].n for setting in again.settings] == [2, 2]
     with pytest.raises(InputError, match="which decides it"):
