@@ -43,7 +43,7 @@ from convista.transfer.tuning import tuning
 __all__ = ["Start", "resume_from", "sweep_start", "train_from", "way_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
-GENTLE = 0.1  # of the rate of training from scratch, where a trained network learns further
+GENTLE = 0.25  # of the rate of training from scratch, where a trained network learns further
 DECAY = 0.7  # of that rate from each stage back to the one before it
 
 
