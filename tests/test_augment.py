@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 
 from convista.data import Ahead, Augmentation, Batch, Mixing, Plan, Resident, flip_changes_class, plans, read_policy
 from convista.data import geometry as g
+from convista.data.hints import HINTS
 from convista.data.mixing import pairs
 from convista.data.policy import NAMED, WORDS
 from convista.data.resident import do
@@ -337,7 +339,13 @@ def sheared(plan: Plan) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("long", "short"), [("RandAugment", "rand"), ("trivialaugment", "trivial"), ("randaugment=5", "rand=5")]
+    ("long", "short"),
+    [
+        ("RandAugment", "rand"),
+        ("trivialaugment", "trivial"),
+        ("randaugment=5", "rand=5"),
+        ("trivialaugmentwide", "trivial"),
+    ],
 )
 def test_the_papers_names_mean_the_same(long: str, short: str) -> None:
     assert str(read_policy(long)) == str(read_policy(short))
@@ -361,10 +369,34 @@ def test_a_picture_that_comes_again_looks_different() -> None:
     ("crop,resized", "one of them is enough"),
     ("Light!", "expected WORD"),
     ("rotate=nan", "expected 0 to 180"),
+    ("light,flip", r"light,flip was given: light \(which is crop,flip\) and flip both mirror; light alone is enough"),
+    ("light,light", r"light \(which is crop,flip\) stands there twice"),
+    ("light,strong", "light .* and strong .* both choose a window"),
+    ("light,resized=0.2", "say flip,resized=0.2 instead"),
+    ("light@0.5", "light stands for words"),
+    ("light;strong,hue", "--sweep 'augment=light;strong,hue'"),
 ])  # fmt: skip
 def test_a_policy_that_makes_no_sense_is_refused_in_words(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_policy(text)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [
+    ("mixup", "--mixup 0.2"), ("CutMix=1", "--cutmix 1"), ("ColorJitter", "brightness=0.4,contrast=0.4"),
+    ("horizontal_flip", "--flip"), ("hflip@0.5", "--flip"), ("RandomHorizontalFlip", "--flip"),
+    ("random-resized-crop", "resized=0.35"), ("RandomCrop", "crop"), ("random_affine", "rotate, shear, zoom"),
+    ("autoaugment", "trivial"), ("augmix", "rand"), ("rand-m9-mstd0.5", "rand=9"), ("RandomErasing", "erase=0.25"),
+    ("normalize", "done to all"),
+])  # fmt: skip
+def test_what_others_call_it_is_answered_with_our_words(theirs: str, ours: str) -> None:
+    with pytest.raises(InputError, match=f"was given in augment.*{ours}"):
+        read_policy(theirs)
+
+
+def test_every_hint_names_a_policy_that_can_be_read() -> None:
+    for said in HINTS.values():
+        for policy in re.findall(r"[a-z]+=[0-9.]+[a-z=@0-9.,]*[0-9]", said):
+            read_policy(policy)
 
 
 @pytest.mark.parametrize("text", [*NAMED, *WORDS, "strong,rotate=33@0.25", "flip@0.3", "blur=2.5"])

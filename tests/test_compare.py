@@ -174,6 +174,30 @@ def test_the_page_is_whole_offline_and_escapes_names(runs: dict[str, Path], tmp_
     assert drawn == {"0", "1"}  # runs of one setting look alike
 
 
+def test_a_page_says_once_what_is_the_same_for_all(runs: dict[str, Path], tmp_path: Path) -> None:
+    convista.compare(runs["a"], runs["c"], out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "The same for all: n 1, floor" in page
+    assert "<th>MACs</th>" not in page
+    convista.compare(runs["a"], out=tmp_path / "page.html")
+    assert "<th>MACs</th>" in (tmp_path / "page.html").read_text()
+
+
+def test_words_that_change_the_loss_forbid_comparing_it(runs: dict[str, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(runs["a"], other)
+    info = json.loads((other / "run.json").read_text())
+    info["recipe"] |= {"focal": 2.0, "class_weights": True}
+    (other / "run.json").write_text(json.dumps(info))
+    convista.compare(runs["a"], other, out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Do not compare the training losses: focal, class_weights change what they measure" in page
+    assert "<td>on</td>" in page
+    assert "True" not in page
+    convista.compare(runs["a"], runs["c"], out=tmp_path / "page.html")
+    assert "Do not compare" not in (tmp_path / "page.html").read_text()
+
+
 def test_many_settings_stay_apart_by_colour_and_dash() -> None:
     from convista.reports.comparison import styles
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import convista
+from convista.recipe import Recipe
 from convista.records import Epoch
 from convista.reports import Material, render
 from convista.reports.figures import curves, filter_sheet, heat_map
+from convista.reports.losses import judged_terms, loss_terms
 from convista.see import first_filters
 from convista.training import score
 
@@ -73,3 +76,24 @@ def test_a_heat_map_is_dark_where_the_pictures_go() -> None:
     assert pixels[1, 1] == 0
     assert pixels[1, 0] == 255
     assert 0 < pixels[0, 0] < pixels[0, 1] < 255
+
+
+def test_the_legend_says_what_the_training_loss_has_that_the_validations_has_not() -> None:
+    recipe = Recipe.of(focal=2, mixup=0.2, class_weights=True, dropout=0.1, ema=0.999, views=2).to_json()
+    told = ["changed pictures: crop", "label smoothing 0.1", "focal loss, gamma 2", "mixup 0.2", "class weights",
+            "dropout 0.1"]  # fmt: skip
+    assert loss_terms(recipe, "crop") == told
+    assert loss_terms(recipe, "none", head=True) == ["mixup 0.2", "dropout 0.1"]
+    assert judged_terms(recipe) == ["running average of the weights, decay 0.999", "2 views of each picture"]
+    plain = material(2)
+    assert "not the same measure" in render(plain)
+    plain.info["recipe"] |= {"label_smoothing": 0.0}
+    assert "not the same measure" not in render(plain)
+
+
+def test_a_page_shows_no_values_of_python() -> None:
+    shown = material(2)
+    shown.info["recipe"] = Recipe.of(class_weights=True).to_json()
+    page = render(shown)
+    assert not re.search(r">(None|True|False)<", page)
+    assert '<td>class_weights</td><td class="text">on</td>' in page

@@ -18,6 +18,7 @@ from convista.data import Batch, Prepared, global_batches, open_source, prepare
 from convista.errors import InputError
 from convista.recipe import Recipe
 from convista.records import View
+from convista.tasks.contact import _mixed
 from convista.training import (
     Arithmetic,
     Objective,
@@ -250,6 +251,21 @@ def test_a_contact_sheet_shows_pictures_and_epochs(convista: Call, photos: Path,
         assert min(image.size) > 4 * 128
     again = library.augment(photos, "strong", image=16, pictures=4, epochs=3, mixup=0.2, out=tmp_path / "again.png")
     assert again.path.read_bytes() == (tmp_path / "sheet.png").read_bytes()
+
+
+def test_a_contact_sheet_says_what_was_mixed_in(convista: Call, tmp_path: Path) -> None:
+    words = ["--pictures", "2", "--epochs", "2", "--out", tmp_path / "sheet.png"]
+    plain, mixed = convista("augment", "digits", *words), convista("augment", "digits", *words, "--cutmix", "1")
+    assert "mixed" not in plain.stdout
+    assert "mixed:  cutmix 1\n" in mixed.stdout
+    assert "sheet.png was there already and was replaced" in mixed.stderr
+    assert "was there already" not in plain.stderr
+
+
+def test_captions_of_mixed_pictures_hold_the_own_share_and_the_others_class() -> None:
+    bytes_ = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    batch = Batch(bytes_, torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.3]))
+    assert _mixed(batch, ["cat", "dog"]) == ["0.75, rest: dog", "0.30, rest: cat"]
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +30,9 @@ def _augment(
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="List the words that --augment knows.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")] = False,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The contact sheet.")] = Path("augment.png"),
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.png", help="The contact sheet; a file of that name is replaced.")
+    ] = Path("augment.png"),
     **looks: Any,
 ) -> None:
     """Draw a contact sheet of what the network will see of pictures."""
@@ -40,11 +43,15 @@ def _augment(
         raise InputError("No pictures were given: name a folder with one folder per class, a .zip, or digits.")
     from convista.verbs import augment
 
+    there = os.path.lexists(out)
     sheet = augment(data, out=out, **looks)
     if json:
         print(json_text.dumps(asdict(sheet) | {"path": str(sheet.path)}))
     else:
-        print(f"policy: {sheet.policy}\nsheet:  {sheet.path}")
+        mixed = f"mixed:  {sheet.mixing}\n" if sheet.mixing else ""
+        print(f"policy: {sheet.policy}\n{mixed}sheet:  {sheet.path}")
+        if there:
+            print(f"{sheet.path} was there already and was replaced.", file=sys.stderr)
         if sheet.note:
             print(sheet.note, file=sys.stderr)
         print(f"speed:  {sheet.pictures_per_second:,.0f} pictures/s of {sheet.image} pixels", file=sys.stderr)
@@ -57,4 +64,5 @@ def _words() -> str:
     for name, word in WORDS.items():
         amount = "" if word.amount is None else f" (={word.amount:g}; {word.least:g} to {word.most:g})"
         lines.append(f"{name:<13}{word.help}{amount}")
+    lines.append("rand and trivial alone come behind crop,flip. --mixup and --cutmix are options beside --augment.")
     return "\n".join(lines)

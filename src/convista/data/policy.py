@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from convista.data.hints import hint
 from convista.errors import InputError, UnknownNameError
 
 __all__ = ["NAMED", "WORDS", "Act", "Policy", "flip_changes_class", "for_classes", "mirrors_note", "read_policy"]
@@ -23,7 +24,10 @@ class Word:
 
 
 WORDS = {
-    "crop": Word("a random window of the stored picture; of small pictures, one that reaches up to an eighth beyond"),
+    "crop": Word(
+        "a random window of the stored picture; where pictures are hardly larger than the window (short side below 8/7 "
+        "of its), it reaches up to an eighth beyond, and they are mirrored at the edge"
+    ),
     "resized": Word("a window of at least this share of the picture's area, its sides 3:4 to 4:3, resized", 0.35, 0.01),
     "flip": Word("mirrored, half of the time"),
     "alternate": Word("mirrored in every other epoch: what one epoch did not mirror, the next one does"),
@@ -61,9 +65,17 @@ NAMED = {
     "strong": "resized=0.35,flip,rotate=10,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.05,erase=0.25@0.25",
 }
 ALONE = ("rand", "trivial")  # where nothing stands beside these, windows and mirrors come first
-ALSO = {"grayscale": "grey", "color": "saturation", "randaugment": "rand", "trivialaugment": "trivial"}
+ALSO = {
+    "color": "saturation",
+    "grayscale": "grey",
+    "randaugment": "rand",
+    "trivialaugment": "trivial",
+    "trivialaugmentwide": "trivial",
+}
 SURE = ("crop", "alternate")  # these happen always
 WINDOWS, MIRRORS = ("crop", "resized"), ("flip", "alternate")
+Part = tuple[str, list["Act"]]  # as it was said, and what it means
+ONCE = {WINDOWS: "choose a window", MIRRORS: "mirror"}
 
 
 @dataclass(frozen=True)
@@ -135,21 +147,44 @@ def read_policy(text: str) -> Policy:
     convista.errors.InputError: rotate=500 was given; expected 0 to 180: turned by up to so many degrees.
     """
     text = re.sub(r"\s*([=@,])\s*", r"\1", text.strip().lower()).rstrip(",")
+    if ";" in text:
+        raise InputError(
+            f"augment='{text}' was given; ';' stands between the policies of a sweep: --sweep 'augment={text}'. "
+            "Within one policy, words stand between commas."
+        )
     parts = text.split(",")
     word = text.partition("=")[0]
     if len(parts) == 1 and ALSO.get(word, word) in ALONE and "@" not in text:
         parts = ["crop", "flip", text]
-    acts = [act for part in parts for act in _read(part.strip())]
-    for words in (WINDOWS, MIRRORS):
-        if sum(act.word in words for act in acts) > 1:
-            raise InputError(f"augment '{text}' has more than one of {' and '.join(words)}; one of them is enough.")
-    return Policy(tuple(acts))
+    read = [(part, _read(part.strip())) for part in parts]
+    for words, what in ONCE.items():
+        given = [(part, acts) for part, acts in read if any(act.word in words for act in acts)]
+        if len(given) > 1:
+            raise InputError(f"augment={text} was given: {_twice(given[0], given[1], words, what)}")
+    return Policy(tuple(act for _, acts in read for act in acts))
+
+
+def _twice(first: Part, second: Part, words: tuple[str, ...], what: str) -> str:
+    """Why two parts do not go together, and what to say instead."""
+    names = [f"{part} (which is {NAMED[part]})" if part in NAMED else part for part, _ in (first, second)]
+    if first[0] == second[0]:
+        return f"{names[0]} stands there twice; one of them is enough."
+    large, small = sorted((first, second), key=lambda part: part[0] not in NAMED)
+    remedy = "one of them is enough."
+    if set(small[1]) <= set(large[1]):
+        remedy = f"{large[0]} alone is enough."
+    elif large[0] in NAMED and small[0] not in NAMED:
+        rest = [str(act) for act in large[1] if act.word not in words]
+        remedy = f"say {','.join([*rest, small[0]])} instead."
+    return f"{names[0]} and {names[1]} both {what}; {remedy}"
 
 
 def _read(part: str) -> list[Act]:
     if part in NAMED:
         return [act for piece in NAMED[part].split(",") if piece for act in _read(piece)]
     found = re.fullmatch(r"([a-z_]+)(?:=([^@=]+))?(?:@([^@=]+))?", part)
+    if not found or ALSO.get(found[1], found[1]) not in WORDS:
+        _explain(part)
     if not found:
         raise InputError(
             f"'{part}' was given in augment; expected WORD, WORD=AMOUNT or WORD=AMOUNT@CHANCE; "
@@ -167,6 +202,15 @@ def _read(part: str) -> list[Act]:
         raise InputError(f"{part} was given; {name} takes no chance: {word.help}.")
     often = _usual(name) if chance is None else _number(part, chance, 0.0, 1.0, "how often it happens")
     return [Act(name, value, often)]
+
+
+def _explain(part: str) -> None:
+    """Raises `InputError` for what is meant in another way than it is said."""
+    name, said = re.split("[=@]", part)[0], hint(part, {word: meaning.help for word, meaning in WORDS.items()})
+    if name in NAMED:
+        raise InputError(f"{part} was given; {name} stands for words and takes neither amount nor chance of its own.")
+    if said and name not in WORDS:
+        raise InputError(f"'{part}' was given in augment; {name} {said}")
 
 
 def _number(part: str, text: str, least: float, most: float, meaning: str) -> float:

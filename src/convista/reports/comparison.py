@@ -6,17 +6,18 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from convista.records import Epoch
 from convista.reports.figures import curves
+from convista.reports.losses import LOSS_WORDS
 from convista.reports.page import template
-from convista.reports.text import count
+from convista.reports.text import count, value
 from convista.tasks import Candidate, Comparison, Setting, Spread
 
 __all__ = ["comparison_csv", "comparison_page", "comparison_rows", "setting_rows", "styles"]
 
 FIGURES = ("top1", "top5", "loss", "ece")
+SAME = ("n", "state", "floor", "parameters", "MACs")  # columns that a page says once where they do not vary
 COLOURS, DASHES = 6, 4  # as in the page's style; each setting has its own pair
 
 
@@ -36,7 +37,7 @@ def setting_rows(found: Comparison) -> list[list[str]]:
     ]
     rows = []
     for setting in found.settings:
-        told = [_value(setting.words.get(word, "")) for word in words] or ["the same"]
+        told = [value(setting.words.get(word)) for word in words] or ["the same"]
         val, test = setting.val, setting.test
         figures = [_spread(val.get("top1")), _spread(test.get("top1")), _number(setting.test_floor.get("top1"))]
         figures += [_spread(test.get("loss")), _spread(setting.seconds, 1)]
@@ -53,7 +54,7 @@ def comparison_rows(found: Comparison) -> list[list[str]]:
     rows = []
     for run in found.runs:
         scores = [run.val.get("top1"), run.test.get("top1"), run.test_floor.get("top1"), run.test.get("top5")]
-        told = [run.name, *(_value(run.words.get(word, "")) for word in words), _state(run), str(run.best_epoch or "–")]
+        told = [run.name, *(value(run.words.get(word)) for word in words), _state(run), str(run.best_epoch or "–")]
         figures = [_number(x) for x in (*scores, run.test.get("loss"), run.test.get("ece"))]
         figures += [_number(run.seconds, 1), _number(run.images_per_second, 0), _count(run.params), _count(run.macs)]
         rows.append([*told, *figures])
@@ -80,8 +81,9 @@ def comparison_page(found: Comparison) -> str:
     drawn = [run for setting in found.settings for run in found.runs if run.name in setting.runs and run.history]
     return template("comparison.html").render(
         found=found,
-        settings=setting_rows(found),
-        runs=comparison_rows(found),
+        settings=_folded(setting_rows(found)),
+        runs=_folded(comparison_rows(found)),
+        unlike=[word for word in found.differing if word in (*LOSS_WORDS, "augment", "crop", "flip")],
         names=[_name(setting, found) for setting in found.settings],
         kinds=[kinds[setting.runs[0]] for setting in found.settings],
         styles=styles(),
@@ -102,6 +104,14 @@ def comparison_page(found: Comparison) -> str:
     )
 
 
+def _folded(rows: list[list[str]]) -> tuple[list[list[str]], str]:
+    """The table without figures that are the same in all its rows, and those in words: a page is not that wide."""
+    head, *body = rows
+    same = [i for i, name in enumerate(head) if name in SAME and len(body) > 1 and len({row[i] for row in body}) == 1]
+    told = ", ".join(f"{head[i]} {body[0][i]}" for i in same)
+    return [[cell for i, cell in enumerate(row) if i not in same] for row in rows], told
+
+
 def styles() -> list[tuple[int, int, int]]:
     """The number of a setting's line, its colour and its dash: neighbours differ in both, and no two in neither."""
     return [(i, i % COLOURS, (i + i // (2 * COLOURS)) % DASHES) for i in range(COLOURS * DASHES)]
@@ -120,7 +130,7 @@ def _columns(found: Comparison, seed: bool) -> list[str]:
 
 def _name(setting: Setting, found: Comparison) -> str:
     """Its words, or its runs' names where no word differs."""
-    words = [f"{word} {_value(value)}" for word, value in setting.words.items()]
+    words = [f"{word} {value(given)}" for word, given in setting.words.items()]
     several = len(found.settings) > 1
     return ", ".join(words) if words and several else ", ".join(setting.runs[:3]) + ", …" * (len(setting.runs) > 3)
 
@@ -131,20 +141,16 @@ def _state(run: Candidate) -> str:
     return run.state
 
 
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _number(number: float | None, places: int = 3) -> str:
+    return "–" if number is None else f"{number:,.{places}f}"
 
 
-def _number(value: float | None, places: int = 3) -> str:
-    return "–" if value is None else f"{value:,.{places}f}"
-
-
-def _spread(value: Spread | None, places: int = 3) -> str:
-    if value is None or not math.isfinite(value.mean):
+def _spread(found: Spread | None, places: int = 3) -> str:
+    if found is None or not math.isfinite(found.mean):
         return "–"
-    beside = "–" if value.spread is None else f"{value.spread:,.{places}f}"
-    return f"{value.mean:,.{places}f} ± {beside}"
+    beside = "–" if found.spread is None else f"{found.spread:,.{places}f}"
+    return f"{found.mean:,.{places}f} ± {beside}"
 
 
-def _count(value: int | None) -> str:
-    return "–" if value is None else count(value)
+def _count(number: int | None) -> str:
+    return "–" if number is None else count(number)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from convista.records import Cost, Epoch, Score
 from convista.reports.figures import curves, filter_sheet, heat_map
-from convista.reports.text import count, percent
+from convista.reports.losses import judged_terms, loss_terms
+from convista.reports.text import count, percent, value
 
 __all__ = ["Material", "render", "template"]
 
@@ -38,11 +39,14 @@ class Material:
 def render(material: Material) -> str:
     """The page as HTML text, with every picture and style inside."""
     history, confusion = material.history, np.array(material.test.confusion)
+    info, recipe, head = material.info, material.info["recipe"], "from" in material.info
     small = len(material.test.classes) <= LARGEST_TABLE
     return template("run.html").render(
         m=material,
-        info=material.info,
-        recipe=material.info["recipe"],
+        info=info,
+        recipe=recipe,
+        terms=loss_terms(recipe, info.get("policy") or recipe.get("augment", ""), head),
+        judged=judged_terms(recipe, head),
         loss=curves({"train": [e.train_loss for e in history], "val": [e.val_loss for e in history]}, "loss"),
         top1=curves({"train": [e.train_top1 for e in history], "val": [e.val_top1 for e in history]}, "top-1"),
         speed=sum(e.pictures_per_second for e in history) / max(1, len(history)),
@@ -51,8 +55,8 @@ def render(material: Material) -> str:
         confused=_confused(confusion, material.test),
         filters=filter_sheet(material.filters),
         filter_shape=material.filters.shape,
-        reasons=Counter(file["reason"] for file in material.info["bad_files"]).most_common(),
-        files=material.info["bad_files"][:MOST_FILES],
+        reasons=Counter(file["reason"] for file in info["bad_files"]).most_common(),
+        files=info["bad_files"][:MOST_FILES],
         widest=max(row.macs for row in material.cost.stages) or 1,
     )
 
@@ -76,5 +80,5 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("convista.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"count": count, "percent": percent}
+    environment.filters |= {"count": count, "percent": percent, "value": value}
     return environment.get_template(name)

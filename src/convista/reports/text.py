@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "percent"]
+from typing import Any
+
+__all__ = ["count", "percent", "value"]
 
 
 def count(number: float) -> str:
@@ -24,3 +26,16 @@ def percent(share: float | None) -> str:
     ('98.5 %', '–')
     """
     return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def value(given: Any) -> str:
+    """A word's value as people write it.
+
+    >>> value(None), value(False), value(True), value(0.0005), value("")
+    ('–', 'off', 'on', '0.0005', '–')
+    """
+    if isinstance(given, bool):
+        return "on" if given else "off"
+    if given is None or given == "":
+        return "–"
+    return f"{given:.6g}" if isinstance(given, float) else str(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from convista.data import (
     Augmentation,
+    Batch,
     Mixing,
     Pictures,
     Policy,
@@ -39,18 +41,19 @@ __all__ = ["Sheet", "contact_sheet"]
 LARGEST = 224  # pixels a side, where pictures are larger
 MOST = 1 << 27  # pixels on a sheet
 TILE = 128  # at least so many pixels a side on the sheet
-GAP, HEAD, LEFT = 6, 26, 130  # pixels between tiles, above them, and for the classes' names
+GAP, HEAD, LEFT, BELOW = 6, 26, 130, 26  # pixels between tiles, above them, for the classes' names, for captions
 PAPER, INK, SOFT = (251, 250, 247), (27, 31, 36), (92, 102, 114)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet that was written: the policy in full, a `note` where mirrors were left out, the side that the
-    network sees, and pictures a second.
+    """A contact sheet that was written: the policy in full, how pictures are mixed (empty: not at all), a `note` where
+    mirrors were left out, the side that the network sees, and pictures a second.
     """
 
     path: Path
     policy: str
+    mixing: str
     note: str
     image: int
     pictures: int
@@ -59,7 +62,10 @@ class Sheet:
 
 
 def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Sheet:
-    """Draws it into `out` (.png or .jpg). Raises `InputError` for words that make no sense, `DataError` for data."""
+    """Draws it into `out` (.png or .jpg). Raises `InputError` for words that make no sense, `DataError` for data.
+
+    Where pictures are mixed, below each stand its own share (lambda) and the other's class.
+    """
     read_policy(looks.augment)
     _check(looks, out)
     own, source = None if looks.model is None else spec(looks.model), open_source(data)
@@ -73,15 +79,18 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     augment = Augmentation(policy, view, looks.seed, Mixing(looks.mixup, looks.cutmix))
     chosen = _one_of_each(train, looks.pictures)
     start = time.perf_counter()
-    seen = [augment(train, chosen, epoch).pictures.permute(0, 2, 3, 1).numpy() for epoch in range(looks.epochs)]
+    seen = [augment(train, chosen, epoch) for epoch in range(looks.epochs)]
     speed = len(chosen) * looks.epochs / (time.perf_counter() - start)
-    columns = [np.stack([centre(train[int(i)], view) for i in chosen]), *seen]
+    pictures = [batch.pictures.permute(0, 2, 3, 1).numpy() for batch in seen]
+    columns = [np.stack([centre(train[int(i)], view) for i in chosen]), *pictures]
     names = [found.labels[train.targets[i]] for i in chosen]
-    image = _drawn(columns, names, _title(found.name, policy, looks, side))
+    captions = [[""] * len(chosen), *(_mixed(batch, found.labels) for batch in seen)] if augment.mixing else []
+    image = _drawn(columns, names, _title(found.name, policy, looks, side), captions)
     _write(image, out)
     return Sheet(
         out,
         str(policy),
+        _mixing(looks),
         mirrors_note(looks.flip, policy, found.labels),
         side,
         len(chosen),
@@ -112,29 +121,48 @@ def _one_of_each(train: Pictures, most: int) -> NDArray[np.int64]:
     return np.lexsort((train.targets, turn))[:most]
 
 
+def _mixing(looks: Looks) -> str:
+    return ", ".join(f"{word} {getattr(looks, word):g}" for word in ("mixup", "cutmix") if getattr(looks, word))
+
+
+def _mixed(batch: Batch, labels: Sequence[str]) -> list[str]:
+    """Of each picture its own share, and the class of what was mixed in."""
+    assert batch.partners is not None
+    assert batch.shares is not None
+    pairs = zip(batch.shares.tolist(), batch.partners.tolist(), strict=True)
+    return [f"{share:.2f}, rest: {labels[partner]}" for share, partner in pairs]
+
+
 def _title(name: str, policy: Policy, looks: Looks, side: int) -> str:
-    mixed = [f"{word} {getattr(looks, word):g}" for word in ("mixup", "cutmix") if getattr(looks, word)]
-    return ", ".join([f"{name}, {side} pixels", *mixed]) + f": {policy}"
+    larger = f", drawn {_scale(side)} times as large" if _scale(side) > 1 else ""
+    mixing = f"; {_mixing(looks)}; below: own share, rest: the other's class" if _mixing(looks) else ""
+    return f"{name}, {side} x {side} pixels{larger}: {policy}{mixing}"
 
 
-def _drawn(columns: list[NDArray[np.uint8]], names: list[str], title: str) -> Image.Image:
-    side = columns[0].shape[1]
-    scale = max(1, -(-TILE // side))
-    step = side * scale + GAP
+def _scale(side: int) -> int:
+    """How many pixels of the sheet a pixel takes, along one side."""
+    return max(1, -(-TILE // side))
+
+
+def _drawn(columns: list[NDArray[np.uint8]], names: list[str], title: str, captions: list[list[str]]) -> Image.Image:
+    side = columns[0].shape[1] * _scale(columns[0].shape[1])
+    across, down = side + GAP, side + (BELOW if captions else GAP)
     small, large = ImageFont.load_default(13), ImageFont.load_default(16)
-    width, height = LEFT + step * len(columns) + GAP, 2 * HEAD + 12 + step * len(names)
+    width, height = LEFT + across * len(columns) + GAP, 2 * HEAD + 12 + down * len(names)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((12, 8), _fitting(title, width - 24, large), INK, large)
     for c, column in enumerate(columns):
-        x = LEFT + step * c
+        x = LEFT + across * c
         pen.text((x, HEAD + 10), "centre" if c == 0 else f"epoch {c}", SOFT, small)
         for r, picture in enumerate(column):
             tile = Image.fromarray(picture.squeeze()).convert("RGB")
-            tile = tile.resize((side * scale, side * scale), Image.Resampling.NEAREST)
-            sheet.paste(tile, (x, 2 * HEAD + 6 + step * r))
+            tile = tile.resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(tile, (x, top := 2 * HEAD + 6 + down * r))
+            if captions:
+                pen.text((x, top + side + 2), _fitting(captions[c][r], side, small), SOFT, small)
     for r, name in enumerate(names):
-        pen.text((12, 2 * HEAD + 6 + step * r + 4), _fitting(name, LEFT - 20, small), INK, small)
+        pen.text((12, 2 * HEAD + 6 + down * r + 4), _fitting(name, LEFT - 20, small), INK, small)
     return sheet
 
 
