@@ -102,5 +102,6 @@ TV = (
     "The 5x5 kernels are 3x3, by a mistake that the published weights carry; batch normalisation in place of local "
     "response normalisation; dropout 0.2; pool4 is 2x2."
 )
-register(Card("googlenet", "googlenet", PAPER, googlenet, pixels=CAFFE))
+# The paper names no first weights; drawn by their fan-out as elsewhere, narrow branches without norms make maps grow.
+register(Card("googlenet", "googlenet", PAPER, googlenet, pixels=CAFFE, init="xavier"))
 register(Card("googlenet_tv", "googlenet", PAPER, googlenet_tv, departures=TV, pixels=TENSORFLOW))
