@@ -35,7 +35,8 @@ from convista.tasks import (
     find_rate,
     is_sweep,
     parse_axes,
-    read_recipe,
+    planned,
+    rateless,
     resume_classifier,
     resume_sweep,
     train_classifier,
@@ -99,7 +100,7 @@ def train(
         raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
-    words, axes = _planned(recipe, words, {})
+    words, axes = planned(recipe, words)
     if axes or (resume is not None and is_sweep(resume)):
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
     with joined() as world:
@@ -213,7 +214,7 @@ def sweep(
         return resume_sweep(resume, place, console, _reported)
     several = {word: values for word, values in words.items() if isinstance(values, list | tuple | range)}
     once = {word: value for word, value in words.items() if word not in several}
-    words, found = _planned(recipe, once, _axes(axes) | _axes(several))
+    words, found = planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
     return train_sweep(os.fspath(data or ""), words, found, place, console, _reported)
@@ -271,9 +272,10 @@ def doctor(
     """Looks at a network before its first step, or at a run as it is in use, and says in words what is wrong.
 
     `model` is a name (`resnet18`, `timm:NAME`, `package.module:function`), a run folder, a `Spec` or any module, which
-    is not changed. `data` is what `train` takes, or a batch of your own, (pictures (N, C, H, W), classes (N,)); noise
-    where None. `words` are `init`, `zero_last`, `image`, `channels`, `batch` (32) and `seed`. `raw` does not normalise
-    the pictures. `out` is a page (.html) or a drawing (.svg) to write.
+    is not changed. `data` is what `train` takes, or a batch of your own, (pictures (N, C, H, W), classes (N,)); where
+    None, a run sees its own pictures, if they are still there, anything else noise. `words` are `init`, `zero_last`,
+    `image`, `channels`, `batch` (32) and `seed`. `raw` does not normalise the pictures. `out` is a page (.html) or a
+    drawing (.svg) to write.
 
     >>> import convista
     >>> found = convista.doctor("lenet5", "digits", init="zeros")
@@ -301,6 +303,7 @@ def lr_find(
     lowest: float = 1e-6,
     highest: float = 10.0,
     steps: int = 100,
+    recipe: Folder | None = None,
     out: Folder | None = None,
     console: Console | None = None,
     **words: Any,
@@ -308,7 +311,7 @@ def lr_find(
     """Raises the learning rate from `lowest` to `highest` over `steps` steps and suggests one (Smith 2015).
 
     `words` are those of `train` but for `lr`: the sweep has the run's own network, pictures, optimiser and precision.
-    It leaves no run folder. `out` is a drawing (.svg) to write.
+    `recipe` is a file or a run to take them from. It leaves no run folder. `out` is a drawing (.svg) to write.
 
     >>> import convista
     >>> found = convista.lr_find("digits", model="lenet5")
@@ -323,9 +326,9 @@ def lr_find(
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .svg.")
     device = words.pop("device", "auto")
-    recipe = Recipe.of(**words)
+    asked = Recipe.of(**rateless(recipe, words))
     with joined() as world:
-        found = find_rate(os.fspath(data), recipe, (lowest, highest, steps), device, console or Console(), world)
+        found = find_rate(os.fspath(data), asked, (lowest, highest, steps), device, console or Console(), world)
         if out is not None and world.first:
             write_atomically(Path(out), loss_over_rate(found))
     return found
@@ -365,15 +368,6 @@ def _head_recipe(words: dict[str, Any], source: Folder) -> Recipe:
                 f"does not ask for it. It takes {', '.join(HEAD)}."
             )
     return Recipe.of(**{"model": os.fspath(source)} | words)
-
-
-def _planned(recipe: Folder | None, words: dict[str, Any], axes: Axes) -> tuple[dict[str, Any], Axes]:
-    """Words and axes of a recipe file, under those given."""
-    if recipe is None:
-        return words, axes
-    plan, given = read_recipe(recipe), {*words, *axes}
-    once = {word: value for word, value in plan.words.items() if word not in given}
-    return once | words, {word: values for word, values in plan.sweep.items() if word not in given} | axes
 
 
 def _axes(axes: Mapping[str, Iterable[Any]] | Iterable[str] | None) -> Axes:

@@ -46,7 +46,10 @@ def _doctor(
         str, typer.Argument(metavar="MODEL|RUN", help="A name, timm:NAME, module:function, a run folder.")
     ],
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits; noise if not given.")
+        str | None,
+        typer.Argument(
+            help="Folder with one folder per class, .zip of one, or digits; if not given a run's own, else noise."
+        ),
     ] = None,
     device: Device = "auto",
     json: Json = False,
@@ -70,17 +73,24 @@ def _lr_find(
     lowest: Annotated[float, typer.Option(help="Rate of the first step.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps of the sweep.")] = 100,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take words from a TOML or JSON file, or from a run, but no rate; words given here win.",
+        ),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Also draw the curve.")] = None,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
-    **recipe: Any,
+    **words: Any,
 ) -> None:
     """Find a learning rate: raise it step by step with the run's own network, pictures and optimizer."""
     from convista.cli.console import job
     from convista.verbs import lr_find
 
-    words = typed(context, recipe)
+    words = ({"recipe": recipe} if recipe else {}) | typed(context, words)
     with job("") as console:
         found = lr_find(
             data, lowest=lowest, highest=highest, steps=steps, device=device, out=out, console=console, **words

@@ -14,7 +14,7 @@ from convista.files import shown
 from convista.recipe import Recipe
 from convista.tasks.axes import Axes, axis, combinations
 
-__all__ = ["Plan", "read_recipe"]
+__all__ = ["Plan", "planned", "rateless", "read_recipe"]
 
 PLACE = ("out", "resume", "recipe", "device", "strict", "checkpoint_seconds", "tensorboard", "json")
 RECORDS = ("run.json", "sweep.json")  # files that hold a recipe among other things
@@ -51,6 +51,29 @@ def read_recipe(path: str | os.PathLike[str]) -> Plan:
     except InputError as error:
         raise InputError(f"The recipe {name}: {error}") from None
     return plan
+
+
+def planned(
+    recipe: str | os.PathLike[str] | None, words: dict[str, Any], axes: Axes | None = None
+) -> tuple[dict[str, Any], Axes]:
+    """Words and axes of a recipe file, under those given. Raises what `read_recipe` raises."""
+    axes = axes or {}
+    if recipe is None:
+        return words, axes
+    plan, given = read_recipe(recipe), {*words, *axes}
+    once = {word: value for word, value in plan.words.items() if word not in given}
+    return once | words, {word: values for word, values in plan.sweep.items() if word not in given} | axes
+
+
+def rateless(recipe: str | os.PathLike[str] | None, words: dict[str, Any]) -> dict[str, Any]:
+    """The words of a recipe file under those given, but for the rate. Raises `InputError` where it sweeps over others.
+
+    Only the rate of a file is left out: one that is given is refused by who looks for it.
+    """
+    found, axes = planned(recipe, words)
+    if others := [word for word in axes if word != "lr"]:
+        raise InputError(f"The recipe {recipe} sweeps over {others[0]}: give one value of it, --{others[0]} VALUE.")
+    return {word: value for word, value in found.items() if word != "lr"}
 
 
 def _file(path: Path) -> Path:

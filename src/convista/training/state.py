@@ -18,7 +18,10 @@ __all__ = ["Console", "Progress", "State", "Where", "epoch_line", "epochs_csv"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run."""
+    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run.
+
+    `rate` is the learning rate where it is what the steps are about, as in the learning-rate finder.
+    """
 
     epoch: int
     epochs: int
@@ -26,6 +29,7 @@ class Progress:
     total: int
     loss: float
     pictures_per_second: float
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
