@@ -88,6 +88,7 @@ def _lr_find(
 ) -> None:
     """Find a learning rate: raise it step by step with the run's own network, pictures and optimizer."""
     from convista.cli.console import job
+    from convista.training.state import figure
     from convista.verbs import lr_find
 
     words = ({"recipe": recipe} if recipe else {}) | typed(context, words)
@@ -102,7 +103,7 @@ def _lr_find(
         return
     print(found)
     if found.lr is not None:
-        print(f"use it: {_train_with(data, words)} --lr {found.lr:.2g}")
+        print(f"use it: {_train_with(data, words)} --lr {figure(found.lr, 2)}")
     if out is not None:
         print(f"drawn: {out}", file=sys.stderr)
 

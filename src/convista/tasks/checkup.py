@@ -10,7 +10,7 @@ from convista.records import Score
 from convista.tasks.run import Run
 from convista.training import Diagnosis, Finding
 
-__all__ = ["at_floor", "findings_in_use", "stayed", "try_instead"]
+__all__ = ["at_floor", "findings_in_use", "look_for_rate", "stayed", "try_instead"]
 
 # Scores like those of who does not look. A loss this near to theirs by chance comes with far more right answers.
 NEAR, HARDLY = 0.01, 0.1
@@ -34,26 +34,33 @@ def stayed(score: Score) -> bool:
     return at_floor(score.top1, score.loss, score.floor)
 
 
+def look_for_rate(run: Run) -> str:
+    """The command that looks for a learning rate for the run's own network, pictures and words."""
+    words = ["convista", "lr-find", run.info["data"], "--model", run.recipe.model, "--recipe", os.fspath(run.path)]
+    return shlex.join(words)
+
+
 def try_instead(run: Run) -> str:
     """What to do about a run that does not learn, as a sentence with the command."""
     if "from" in run.info:
         return "Its features do not tell these classes apart: try another network with --from, or train without it."
-    words = ["convista", "lr-find", run.info["data"], "--model", run.recipe.model, "--recipe", os.fspath(run.path)]
     init, optimizer = ("lsuv" if run.recipe.init == "he" else "he"), run.recipe.optimizer
     return (
-        f"Look for another rate than {run.recipe.lr:.3g}: {shlex.join(words)}. If it finds none, try other initial "
+        f"Look for another rate than {run.recipe.lr:.3g}: {look_for_rate(run)}. If it finds none, try other initial "
         f"weights (--init {init}) or another --optimizer" + (" (adamw)." if optimizer in PLAIN else ".")
     )
 
 
 def findings_in_use(run: Run | None, found: Diagnosis, real: bool) -> list[Finding]:
     """Findings about a network in use that its layers do not show. `real` says that `found` is of labelled pictures."""
-    told = _at_floor(run) if run is not None else None
+    told = _of_record(run) if run is not None else None
     return [finding for finding in (told, _absurd(found, run) if real else None) if finding is not None]
 
 
-def _at_floor(run: Run) -> Finding | None:
-    """By its test where it is done, else by its last epoch, from the third on."""
+def _of_record(run: Run) -> Finding | None:
+    """By its test where it is done, else by its last epoch, from the third on; or that it came to no end at all."""
+    if run.diverged:
+        return Finding("diverged", "", f"It diverged. {run.info['reason']}", "error")
     if run.done and stayed(run.test):
         score, split = run.test, "test"
         top1, loss, floor = score.top1, score.loss, score.floor["top1"]

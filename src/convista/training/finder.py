@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from convista.errors import InputError, InterruptedRunError
 from convista.training.loop import Training
-from convista.training.state import Progress
+from convista.training.state import Progress, figure
 
 __all__ = ["Finder", "Sweep", "check_span", "smoothed", "sweep_of"]
 
@@ -69,7 +69,7 @@ class Sweep:
             ]
         return [
             f"steepest descent at {self.steepest:.2g}; a tenth of the rate with the lowest loss is {self.tenth:.2g}",
-            f"suggested, between the two: --lr {self.lr:.2g}   (the default would be {self.default:.2g})",
+            f"suggested, between the two: --lr {figure(self.lr, 2)}   (the default would be {figure(self.default, 2)})",
             *(f"Warning: {warning}" for warning in self.warnings),
         ]
 

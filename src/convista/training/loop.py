@@ -41,7 +41,7 @@ from convista.training.objective import Objective, balancing_weights
 from convista.training.optim import make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
-from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
+from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv, figure
 from convista.training.undo import Undo
 
 __all__ = ["Training", "check_shares"]
@@ -220,8 +220,8 @@ class Training:
         where = f"epoch {state.epoch + 1}, step {state.batch + 1}"
         if state.strikes >= STRIKES:
             raise DivergedError(
-                f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate {self.peak:.3g}). "
-                f"Start again with a smaller one, for example --lr {self.peak / 10:.1g}."
+                f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate "
+                f"{figure(self.peak, 3)}). Start again with a tenth of it: --lr {figure(self.peak / 10, 1)}."
             )
         self._tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
 
