@@ -44,7 +44,7 @@ from convista.tasks import (
 )
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
-from convista.training import Console, Diagnosis, Sweep, courses, joined
+from convista.training import SCHEDULES, Console, Diagnosis, Sweep, courses, joined
 from convista.transfer import FeatureTable, Start, feature_table, pretrained, resume_from, train_from, written
 
 __all__ = [
@@ -178,7 +178,12 @@ def schedule(
     """
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"--out {os.fspath(out)} was given; expected a name that ends in .svg.")
-    rates = courses(names, epochs, warmup, lr)
+    listed = [name for given in names for name in (given if isinstance(given, list | tuple) else [given])]
+    if strange := [name for name in listed if not isinstance(name, str)]:
+        raise InputError(
+            f"A {type(strange[0]).__name__} was given as schedule; expected names: {', '.join(SCHEDULES)}."
+        )
+    rates = courses(listed, epochs, warmup, lr)
     if out is not None:
         write_atomically(Path(out), rate_curves(rates, epochs))
     return rates
@@ -384,7 +389,7 @@ def _reported(run: Run) -> None:
 def _as_call(verb: str, data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
     """The call as one would type it, for the report."""
     paths = {"out": out, "recipe": recipe}
-    given = words | {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    given = words | {name: str(path) for name, path in paths.items() if path is not None}
     first = os.fspath(data) if isinstance(data, os.PathLike) else data
     return f"convista.{verb}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 

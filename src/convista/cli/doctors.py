@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convista.cli.options import option, options_of, typed
+from convista.cli.options import checked, option, options_of, typed
 from convista.recipe import INIT_NAMES, Recipe
 
 __all__ = ["add_to"]
@@ -59,6 +59,7 @@ def _doctor(
     **visit: Any,
 ) -> None:
     """Look at activations and gradients of every layer before training, and say in words what is wrong."""
+    checked({name: visit[name] for name in ("init", "image", "channels", "batch", "seed")})
     from convista.verbs import doctor
 
     found = doctor(model, data, device=device, out=out, **visit)
@@ -87,11 +88,11 @@ def _lr_find(
     **words: Any,
 ) -> None:
     """Find a learning rate: raise it step by step with the run's own network, pictures and optimizer."""
+    words = ({"recipe": recipe} if recipe else {}) | checked(typed(context, words))
     from convista.cli.console import job
     from convista.training.state import figure
     from convista.verbs import lr_find
 
-    words = ({"recipe": recipe} if recipe else {}) | typed(context, words)
     with job("") as console:
         found = lr_find(
             data, lowest=lowest, highest=highest, steps=steps, device=device, out=out, console=console, **words

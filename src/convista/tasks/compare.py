@@ -302,7 +302,8 @@ def _fate(run: Candidate) -> str:
     if run.state == "done":
         return f"{run.name}: done, not counted: seed {run.words.get('seed')} once more"
     if run.state == "unfinished":
-        return f"{run.name}: unfinished, {run.epochs} of {run.words.get('epochs', '?')} epochs"
+        most = run.words.get("epochs", "?")
+        return f"{run.name}: unfinished, {run.epochs} of {most} epoch" + "s" * (most != 1)
     return f"{run.name}: {run.state}" + f" ({run.reason})" * bool(run.reason)
 
 

@@ -196,9 +196,13 @@ class Training:
         """Out of memory: twice as many parts from here on. Raises `InputError` when they cannot be smaller."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.world.size > 1 or self.state.parts > pictures // 4:
+            who, rank, size = "There is", self.world.rank, self.world.size
+            if size > 1:  # the others wait for this one, and cannot be told to split theirs
+                who = f"On process {rank} of {size} (counted from 0) there is"
             raise InputError(
-                f"There is not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
-                f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}."
+                f"{who} not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
+                f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}"
+                + (", the same for all processes." if size > 1 else ".")
             )
         self.state.parts *= 2
         self.undo.again()  # statistics of normalisation have seen some parts
