@@ -115,7 +115,7 @@ def test_dir_shows_what_is_public_and_no_more() -> None:
 @pytest.mark.parametrize(("name", "text"), [("r.toml", ""), ("r.toml", "# later\n"), ("r.json", "{}")])
 def test_an_empty_recipe_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match="is empty. A recipe holds words of training"):
+    with pytest.raises(InputError, match="is empty: it holds no words"):
         convista.train("digits", recipe=tmp_path / name)
 
 

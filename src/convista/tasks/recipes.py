@@ -49,8 +49,8 @@ def read_recipe(path: str | os.PathLike[str]) -> Plan:
         raise InputError(f"The recipe {name} gives {twice} both once and in its [sweep]; give it in one place.")
     if not words and not lists:
         raise InputError(
-            f'The recipe {name} is empty. A recipe holds words of training, one a line, such as model = "resnet18" and '
-            "epochs = 20, and under [sweep] words with several values."
+            f'The recipe {name} is empty: it holds no words. Expected some such as model = "resnet18" and epochs = 20, '
+            "and under [sweep] words with several values."
         )
     _reach(file, [words.get("model"), *_several(lists.get("model"))])
     try:
