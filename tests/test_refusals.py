@@ -103,7 +103,7 @@ def test_things_of_another_kind_are_refused_in_python(words: dict[str, Any], sai
 def test_a_sheet_of_a_list_is_refused_and_schedules_may_be_a_list() -> None:
     with pytest.raises(InputError, match="expected a text"):
         convista.augment("digits", ["light"])  # type: ignore[arg-type]
-    assert list(convista.schedule(["cosine", "step"], epochs=2)) == ["cosine", "step"]  # type: ignore[arg-type]
+    assert list(convista.schedule(["cosine", "step"], epochs=2)) == ["cosine", "step"]
     with pytest.raises(InputError, match="A int was given as schedule; expected names: constant"):
         convista.schedule([3])  # type: ignore[arg-type]
 

@@ -226,12 +226,14 @@ def test_the_third_loss_that_is_not_a_number_ends_the_run(photos: Path, tmp_path
 
 
 def test_a_diverged_run_is_recorded_as_such_and_says_what_to_do(photos: Path, tmp_path: Path) -> None:
-    out, words = tmp_path / "run", {"model": "resnet20", "image": 16, "epochs": 1, "batch": 8, "precision": "fp32"}
+    out, words = tmp_path / "run", {"model": "resnet20", "image": 16, "epochs": 4, "batch": 8, "precision": "fp32"}
     with pytest.raises(DivergedError, match="3rd time") as caught:
         convista.train(photos, out=out, lr=1e30, **words)
     command = f"convista lr-find {photos} --model resnet20 --recipe {out}"
     assert command in str(caught.value)
-    for again in (lambda: convista.train(resume=out), lambda: convista.report(out), lambda: convista.doctor(out)):
+    finding = next(finding for finding in convista.doctor(out).findings if finding.code == "diverged")
+    assert command in finding.text
+    for again in (lambda: convista.train(resume=out), lambda: convista.report(out)):
         with pytest.raises(InputError, match="It diverged, and would again") as caught:
             again()
         assert command in str(caught.value)

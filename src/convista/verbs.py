@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def features(
 
 
 def schedule(
-    *names: str, epochs: int = 20, warmup: float = 1, lr: float = 1.0, out: Folder | None = None
+    *names: str | Sequence[str], epochs: int = 20, warmup: float = 1, lr: float = 1.0, out: Folder | None = None
 ) -> dict[str, list[float]]:
     """The learning rate at a hundred steps of each epoch, by schedule; drawn into `out`, an .svg, if one is given.
 
@@ -178,7 +178,8 @@ def schedule(
     """
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"--out {os.fspath(out)} was given; expected a name that ends in .svg.")
-    listed = [name for given in names for name in (given if isinstance(given, list | tuple) else [given])]
+    given: Any = names[0] if len(names) == 1 and isinstance(names[0], list | tuple) else names
+    listed = list(given)
     if strange := [name for name in listed if not isinstance(name, str)]:
         raise InputError(
             f"A {type(strange[0]).__name__} was given as schedule; expected names: {', '.join(SCHEDULES)}."

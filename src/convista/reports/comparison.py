@@ -128,7 +128,7 @@ def _name(setting: Setting, found: Comparison) -> str:
 def _state(run: Candidate) -> str:
     if run.state == "unfinished":
         most = run.words.get("epochs", "?")
-        return f"{run.epochs} of {most} epoch" + "s" * (most != 1)
+        return f"{run.epochs} of {most} epoch{'s' if most != 1 else ''}"
     return run.state
 
 

@@ -303,7 +303,7 @@ def _fate(run: Candidate) -> str:
         return f"{run.name}: done, not counted: seed {run.words.get('seed')} once more"
     if run.state == "unfinished":
         most = run.words.get("epochs", "?")
-        return f"{run.name}: unfinished, {run.epochs} of {most} epoch" + "s" * (most != 1)
+        return f"{run.name}: unfinished, {run.epochs} of {most} epoch{'s' if most != 1 else ''}"
     return f"{run.name}: {run.state}" + f" ({run.reason})" * bool(run.reason)
 
 
