@@ -235,6 +235,62 @@ def test_a_run_is_looked_at_as_it_is_in_use(photos: Path, tmp_path: Path) -> Non
         convista.doctor(run, other)
 
 
+def test_a_run_is_looked_at_with_its_own_pictures_where_they_are_still_there(photos: Path, tmp_path: Path) -> None:
+    convista.train(photos, out=tmp_path / "run", model="resnet20", image=16, epochs=1, batch=8)
+    found = convista.doctor(tmp_path / "run")
+    assert found.data == "photos, the run's own pictures"
+    assert found.loss == convista.doctor(tmp_path / "run", photos).loss
+    assert convista.doctor(tmp_path / "run", raw=True).data == "photos, the run's own pictures, raw bytes"
+    photos.rename(tmp_path / "elsewhere")
+    found = convista.doctor(tmp_path / "run")
+    assert found.data.startswith("noise with the spectrum of pictures, because the run's own pictures cannot be used")
+    assert "photos" in found.data
+
+
+@pytest.fixture(scope="module")
+def floored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run that has learned nothing, and what was said of it: the weights of 1998 fade, and SGD is slow to mend it."""
+    said: list[str] = []
+    out = tmp_path_factory.mktemp("floor") / "run"
+    words = {"model": "lenet5", "optimizer": "momentum", "epochs": 1}
+    convista.train("digits", out=out, console=convista.Console(say=said.append), **words)
+    return out, said
+
+
+def test_a_run_that_stayed_at_its_floor_is_a_finding_with_the_whole_command(floored: tuple[Path, list[str]]) -> None:
+    run, said = floored
+    finding = convista.doctor(run).findings[0]
+    command = f"convista lr-find digits --model lenet5 --recipe {run}"
+    assert (finding.code, finding.severity) == ("at-floor", "error")
+    assert "It stayed at its floor: test top-1" in finding.text
+    assert command in finding.text
+    assert command in said[-1]
+    assert f"convista doctor {run}" in said[-1]
+    assert "--init he" in said[-1]
+
+
+def test_lenet5_leaves_its_floor_with_plain_sgd_where_the_message_is_heeded(tmp_path: Path) -> None:
+    words = {"model": "lenet5", "optimizer": "momentum", "init": "he", "epochs": 2}
+    run = convista.train("digits", out=tmp_path / "run", **words)
+    assert run.test.top1 > 0.5
+    assert convista.doctor(run).findings == ()
+
+
+def test_an_absurd_loss_in_use_is_a_finding() -> None:
+    net, (x, y) = plain(depth=3).eval(), batch()
+    nn.init.normal_(net.head.weight, std=20.0)
+    assert {f.code: f.severity for f in convista.doctor(net, (x, y)).findings}["loss-in-use"] == "error"
+    assert "loss-in-use" not in codes(convista.doctor(net, image=16))  # noise has no classes
+
+
+def test_findings_are_said_again_behind_a_long_table() -> None:
+    lines = str(convista.doctor("resnet110", image=16, batch=8)).splitlines()
+    assert lines[2] == lines[-1]
+    assert lines[2].startswith("· The loss starts at")
+    assert str(convista.doctor("resnet20", batch=8)).endswith("✓ Nothing is wrong.")
+    assert str(convista.doctor("lenet5")).count("Nothing is wrong") == 1
+
+
 def test_a_shared_activation_is_listed_each_time_it_runs() -> None:
     act = nn.ReLU()
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 4))
@@ -275,7 +331,8 @@ def test_the_drawing_is_well_formed_and_holds_every_layer(tmp_path: Path) -> Non
     ("words", "said"),
     [
         (("resnet21",), "Did you mean resnet"),
-        (("nowhere/run",), "no network named"),
+        (("nowhere/run",), "no run folder at nowhere/run"),
+        ((".",), "no run folder at"),
         (("lenet5", "nowhere"), "nowhere"),
         (("lenet5", None, {"raw": True}), "give a folder of pictures"),
         (("lenet5", "digits", {"init": "hi"}), "There is no init named"),

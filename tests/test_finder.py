@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console as Terminal
 from typer.testing import CliRunner
 
 import convista
 from convista.cli.app import app
+from convista.cli.console import _Display, duration
 from convista.errors import InputError, InterruptedRunError, UnknownNameError
-from convista.training import Console, Sweep
+from convista.training import Console, Progress, Sweep
 from convista.training.finder import smoothed, sweep_of
 
 RUN = {"model": "lenet5", "precision": "fp32", "batch": 16}
@@ -92,6 +95,48 @@ def test_the_rule_finds_the_fall_of_a_known_curve() -> None:
     flat = sweep_of(rates, [2.3] * 40 + [2.3 + i for i in range(44)])
     assert flat.lr is None
     assert "nothing can be suggested" in str(flat)
+
+
+def test_a_noisy_start_is_not_taken_for_the_descent() -> None:
+    rates = [10.0 ** (i / 12 - 6) for i in range(84)]
+    losses = [2.3 - 1.2 / (1 + (0.02 / rate) ** 1.2) + (rate / 2) ** 2 for rate in rates]
+    losses[5:8] = [3.5, 3.6, 3.3]  # a hard batch at rates that move nothing
+    found = sweep_of(rates, losses)
+    assert found.steepest is not None
+    assert 1e-3 < found.steepest < 0.1
+    assert found.warnings == []
+
+
+def test_a_suggestion_that_is_a_guess_says_so() -> None:
+    rates = [10.0 ** (i / 2 - 6) for i in range(14)]
+    few = sweep_of(rates, [2 - 1 / (1 + (0.01 / rate) ** 2) + (rate / 0.5) ** 2 for rate in rates])
+    assert "14 steps are few" in str(few)
+    apart = Sweep((1e-5, 1.0), (2.0, 1.0), (2.0, 1.0), 1e-5, 0.1, 1e-3, "highest rate", 0.1)
+    assert "the two rates lie 10,000x apart" in str(apart)
+    assert apart.to_json()["warnings"] == apart.warnings
+
+
+def test_what_is_seen_on_the_way_is_the_step_the_rate_and_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    shown: list[Progress] = []
+    convista.lr_find("digits", console=Console(show=shown.append), **RUN, steps=10)
+    assert [progress.done for progress in shown] == list(range(1, len(shown) + 1))
+    display = _Display(Terminal(stderr=True, highlight=False), [])
+    display.last = -math.inf
+    display.show(shown[4])
+    assert re.match(r"step 5/10: 50 %, rate 0.0013  loss 2\.\d{3}, about \d+ s left", capsys.readouterr().err)
+    assert duration(3010) == "50 min"
+
+
+def test_a_recipe_file_gives_the_words_but_for_the_rate(tmp_path: Path, found: Sweep) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('model = "lenet5"\nprecision = "fp32"\nbatch = 64\nlr = 7.0\n')
+    assert convista.lr_find("digits", recipe=file, batch=16, steps=60).losses == found.losses
+    words = ["lr-find", "digits", "--recipe", str(file), "--batch", "16", "--steps", "60"]
+    done = CliRunner().invoke(app, words)
+    assert done.stdout.splitlines()[-1].startswith(f"use it: convista train digits --recipe {file} --batch 16 --lr 0.")
+    file.write_text("[sweep]\nseed = [0, 1]\n")
+    with pytest.raises(InputError, match="sweeps over seed"):
+        convista.lr_find("digits", recipe=file)
 
 
 def test_smoothing_shifts_nothing() -> None:

@@ -122,11 +122,11 @@ def test_a_run_that_fails_is_a_row_with_its_reason(data: Path, tmp_path: Path, m
     monkeypatch.setattr(Training, "run", run)
     said: list[str] = []
     found = sweep(data, ["lr=9,0.001"], out=tmp_path / "s", console=Console(say=said.append), **FAST)
-    assert [run.state for run in found.runs] == ["failed", "done"]
+    assert [run.state for run in found.runs] == ["diverged", "done"]
     assert found.settings[0].n == 1
     assert found.settings[0].test["top1"].spread is None
     assert found.settings[1].n == 0
-    assert found.settings[1].others == ("lr=9.0: failed (The loss was not a number.)",)
+    assert found.settings[1].others[0].startswith("lr=9.0: diverged (The loss was not a number. Or look for one: ")
     assert any("run 1 of 2, lr=9.0: failed. The loss was not" in line for line in said)
     again = sweep(resume=tmp_path / "s")  # what failed would fail again
     assert again.to_json() == found.to_json()

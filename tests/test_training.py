@@ -225,6 +225,34 @@ def test_the_third_loss_that_is_not_a_number_ends_the_run(photos: Path, tmp_path
         job.run()
 
 
+def test_a_diverged_run_is_recorded_as_such_and_says_what_to_do(photos: Path, tmp_path: Path) -> None:
+    out, words = tmp_path / "run", {"model": "resnet20", "image": 16, "epochs": 4, "batch": 8, "precision": "fp32"}
+    with pytest.raises(DivergedError, match="3rd time") as caught:
+        convista.train(photos, out=out, lr=1e30, **words)
+    command = f"convista lr-find {photos} --model resnet20 --recipe {out}"
+    assert command in str(caught.value)
+    finding = next(finding for finding in convista.doctor(out).findings if finding.code == "diverged")
+    assert command in finding.text
+    for again in (lambda: convista.train(resume=out), lambda: convista.report(out)):
+        with pytest.raises(InputError, match="It diverged, and would again") as caught:
+            again()
+        assert command in str(caught.value)
+        assert "--lr 1e+29" in str(caught.value)
+        assert "--resume" not in str(caught.value)
+    found = convista.compare(out)
+    assert [run.state for run in found.runs] == ["diverged"]
+    assert found.settings[0].others[0].startswith("run: diverged (The loss was not a number")
+    with pytest.raises(InputError, match="Choose another --out"):
+        convista.train(photos, out=out, **words)
+
+
+def test_a_rate_is_advised_in_plain_digits(photos: Path, tmp_path: Path) -> None:
+    job = training(photos, tmp_path / "run", lr=1000.0)
+    job.state.strikes = 2
+    with pytest.raises(DivergedError, match=r"peak learning rate 1000\).*--lr 100\."):
+        job._strike()
+
+
 def test_labels_are_smoothed_and_gradients_clipped(photos: Path, tmp_path: Path) -> None:
     job = training(photos, tmp_path / "run", label_smoothing=0.2, clip=0.01)
     logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])

@@ -47,15 +47,15 @@ class InputError(ConvistaError):
 
 
 class UnknownNameError(InputError):
-    """No `kind` is called `name`; the nearest known names are suggested.
+    """No `kind` is called `name`; the nearest known names are suggested, or the one that is `meant`.
 
     >>> print(UnknownNameError("network", "resnet81", ["resnet18", "lenet5"]))
     There is no network named 'resnet81'. Did you mean resnet18?
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = ""):
         known = sorted(known)
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        near = [meant] if meant else difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
         more = f", and {len(known) - MOST} more" if len(known) > MOST else ""
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known[:MOST])}{more}."
         super().__init__(f"There is no {kind} named '{name}'. {hint}")

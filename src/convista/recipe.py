@@ -8,7 +8,18 @@ from typing import Any, TypeVar
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "FeatureRecipe", "Looks", "Recipe", "bare"]
+__all__ = [
+    "INIT_NAMES",
+    "KINDS",
+    "OPTIMIZER_NAMES",
+    "OTHERS_SAY",
+    "SCHEDULE_NAMES",
+    "FeatureRecipe",
+    "Looks",
+    "Recipe",
+    "bare",
+    "check_words",
+]
 
 Words = TypeVar("Words")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -17,10 +28,22 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "str": ((str,), "a text"),
 }
+YOURS = "package.module:function"
 MOST = {"mixup": 100, "cutmix": 100, "seed": 2**63 - 1}  # words whose values have an upper end, too
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
 INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
+
+
+OTHERS_SAY = {  # what a word is called elsewhere
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "image_size": "image",
+    "img_size": "image",
+    "arch": "model",
+    "opt": "optimizer",
+    "lr_scheduler": "schedule",
+}
 
 
 def _word(default: Any, help: str, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
@@ -183,8 +206,9 @@ def _checked(kind: type[Words], words: dict[str, Any]) -> Words:
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     for name in words:
         if name not in known:
-            raise UnknownNameError("option", name, known)
-    record = kind(**{name: bare(value) for name, value in words.items()})
+            near = OTHERS_SAY.get(name, "")
+            raise UnknownNameError("option", name, known, near if near in known else "")
+    record = kind(**{name: _spelt(bare(value), known[name].metadata["choices"]) for name, value in words.items()})
     for name, f in known.items():
         plain, _, optional = str(f.type).partition(" | ")
         _check(name, getattr(record, name), {**f.metadata, "kind": plain, "optional": bool(optional)})
@@ -192,6 +216,21 @@ def _checked(kind: type[Words], words: dict[str, Any]) -> Words:
         if getattr(record, name, 0) > most:
             raise InputError(f"{name}={getattr(record, name)} was given; it must be at most {most}.")
     return record
+
+
+def check_words(words: dict[str, Any]) -> None:
+    """Holds each word of a recipe to its own kind and bounds, before others join it. Needs no torch.
+
+    >>> check_words({"optimizer": "adamv"})
+    Traceback (most recent call last):
+    convista.errors.UnknownNameError: There is no optimizer named 'adamv'. Did you mean adam or adamw?
+    """
+    _checked(Recipe, words)
+
+
+def _spelt(value: Any, choices: tuple[str, ...]) -> Any:
+    """A choice in small letters, as all of them are."""
+    return value.lower() if isinstance(value, str) and value.lower() in choices else value
 
 
 def bare(value: Any) -> Any:
@@ -204,10 +243,15 @@ def _check(name: str, value: Any, rules: Any) -> None:
     if value is None and rules["optional"]:
         return
     if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-        raise InputError(f"{name}={value!r} was given; expected {said}.")
+        shown = repr(value).splitlines()[0]
+        shown = shown[:60] + "…" * (len(shown) > 60)
+        hint = f", the name of a network or '{YOURS}' for one of your own" if name == "model" else ""
+        raise InputError(f"{name}={shown} was given; expected {said}{hint}.")
     if rules["choices"] and value not in rules["choices"]:
         raise UnknownNameError(name, str(value), rules["choices"])
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name}={value} was given; it must be a finite number.")
     if rules["least"] is not None and not value >= rules["least"]:
         raise InputError(f"{name}={value} was given; it must be at least {rules['least']}.")
+    if name == "lr" and value == 0:
+        raise InputError("lr=0 was given; with a rate of zero nothing is learned. Leave it out for one that fits.")

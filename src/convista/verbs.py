@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from convista.tasks import (
     find_rate,
     is_sweep,
     parse_axes,
-    read_recipe,
+    planned,
+    rateless,
     resume_classifier,
     resume_sweep,
     train_classifier,
@@ -44,15 +45,17 @@ from convista.tasks import (
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
 from convista.tasks.sweep import FROM_SCRATCH, Way
-from convista.training import Console, Diagnosis, Sweep, courses, joined
+from convista.training import SCHEDULES, Console, Diagnosis, Sweep, courses, joined
 from convista.transfer import (
     FeatureTable,
     Start,
     feature_table,
     pretrained,
     resume_from,
+    start_of,
     sweep_start,
     train_from,
+    tuned_recipe,
     way_from,
     written,
 )
@@ -73,19 +76,6 @@ __all__ = [
 
 Folder = str | os.PathLike[str]
 PLACE = {"device", "strict", "checkpoint_seconds", "tensorboard"}
-HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed", "unfreeze")
-MADE = (
-    "channels",
-    "image",
-    "init",
-    "init_scale",
-    "model",
-    "recalibrate",
-    "stochastic_depth",
-    "what_if",
-    "whiten",
-    "zero_last",
-)
 VISIT = {"init", "zero_last", "image", "channels", "batch", "seed"}  # words of a recipe that the doctor asks about
 
 
@@ -118,10 +108,10 @@ def train(
     """
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
-    start = _start(from_, weights)
+    start = start_of(from_, weights)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
-    words, axes = _planned(recipe, words, {})
+    words, axes = planned(recipe, words)
     beside = [word for word in ("unfreeze", "freeze_until") if words.get(word, "auto") not in ("auto", "")]
     if from_ is None and beside:
         raise InputError(f"{beside[0]}={words[beside[0]]} was given without --from: nothing here is pretrained.")
@@ -133,7 +123,7 @@ def train(
             begun = resume_from if learned else resume_classifier
             run = begun(resume, place, console, world)
         elif start is not None:
-            run = train_from(os.fspath(data or ""), start, _head_recipe(words, start.source), place, console, world)
+            run = train_from(os.fspath(data or ""), start, tuned_recipe(words, start.source), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
         if world.first:
@@ -188,7 +178,7 @@ def features(
 
 
 def schedule(
-    *names: str, epochs: int = 20, warmup: float = 1, lr: float = 1.0, out: Folder | None = None
+    *names: str | Sequence[str], epochs: int = 20, warmup: float = 1, lr: float = 1.0, out: Folder | None = None
 ) -> dict[str, list[float]]:
     """The learning rate at a hundred steps of each epoch, by schedule; drawn into `out`, an .svg, if one is given.
 
@@ -201,7 +191,13 @@ def schedule(
     """
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"--out {os.fspath(out)} was given; expected a name that ends in .svg.")
-    rates = courses(names, epochs, warmup, lr)
+    given: Any = names[0] if len(names) == 1 and isinstance(names[0], list | tuple) else names
+    listed = list(given)
+    if strange := [name for name in listed if not isinstance(name, str)]:
+        raise InputError(
+            f"A {type(strange[0]).__name__} was given as schedule; expected names: {', '.join(SCHEDULES)}."
+        )
+    rates = courses(listed, epochs, warmup, lr)
     if out is not None:
         write_atomically(Path(out), rate_curves(rates, epochs))
     return rates
@@ -239,12 +235,12 @@ def sweep(
         return resume_sweep(resume, place, console, _reported, _way(sweep_start(resume)))
     several = {word: values for word, values in words.items() if isinstance(values, list | tuple | range)}
     once = {word: value for word, value in words.items() if word not in several}
-    words, found = _planned(recipe, once, _axes(axes) | _axes(several))
+    words, found = planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
-    start = _start(from_, weights)
+    start = start_of(from_, weights)
     if start is not None:
-        _head_recipe(words | {word: values[0] for word, values in found.items()}, start.source)
+        tuned_recipe(words | {word: values[0] for word, values in found.items()}, start.source)
     return train_sweep(os.fspath(data or ""), words, found, place, console, _reported, _way(start))
 
 
@@ -300,9 +296,10 @@ def doctor(
     """Looks at a network before its first step, or at a run as it is in use, and says in words what is wrong.
 
     `model` is a name (`resnet18`, `timm:NAME`, `package.module:function`), a run folder, a `Spec` or any module, which
-    is not changed. `data` is what `train` takes, or a batch of your own, (pictures (N, C, H, W), classes (N,)); noise
-    where None. `words` are `init`, `zero_last`, `image`, `channels`, `batch` (32) and `seed`. `raw` does not normalise
-    the pictures. `out` is a page (.html) or a drawing (.svg) to write.
+    is not changed. `data` is what `train` takes, or a batch of your own, (pictures (N, C, H, W), classes (N,)); where
+    None, a run sees its own pictures, if they are still there, anything else noise. `words` are `init`, `zero_last`,
+    `image`, `channels`, `batch` (32) and `seed`. `raw` does not normalise the pictures. `out` is a page (.html) or a
+    drawing (.svg) to write.
 
     >>> import convista
     >>> found = convista.doctor("lenet5", "digits", init="zeros")
@@ -330,6 +327,7 @@ def lr_find(
     lowest: float = 1e-6,
     highest: float = 10.0,
     steps: int = 100,
+    recipe: Folder | None = None,
     out: Folder | None = None,
     console: Console | None = None,
     **words: Any,
@@ -337,7 +335,7 @@ def lr_find(
     """Raises the learning rate from `lowest` to `highest` over `steps` steps and suggests one (Smith 2015).
 
     `words` are those of `train` but for `lr`: the sweep has the run's own network, pictures, optimiser and precision.
-    It leaves no run folder. `out` is a drawing (.svg) to write.
+    `recipe` is a file or a run to take them from. It leaves no run folder. `out` is a drawing (.svg) to write.
 
     >>> import convista
     >>> found = convista.lr_find("digits", model="lenet5")
@@ -352,9 +350,9 @@ def lr_find(
     if out is not None and Path(out).suffix.lower() != ".svg":
         raise InputError(f"out={os.fspath(out)} was given; expected a name that ends in .svg.")
     device = words.pop("device", "auto")
-    recipe = Recipe.of(**words)
+    asked = Recipe.of(**rateless(recipe, words))
     with joined() as world:
-        found = find_rate(os.fspath(data), recipe, (lowest, highest, steps), device, console or Console(), world)
+        found = find_rate(os.fspath(data), asked, (lowest, highest, steps), device, console or Console(), world)
         if out is not None and world.first:
             write_atomically(Path(out), loss_over_rate(found))
     return found
@@ -385,37 +383,8 @@ def _place(
     return place
 
 
-def _start(source: Folder | None, weights: Folder | None) -> Start | None:
-    if source is None and weights is not None:
-        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
-    return None if source is None else Start(os.fspath(source), None if weights is None else os.fspath(weights))
-
-
 def _way(start: Start | None) -> Way:
     return FROM_SCRATCH if start is None else way_from(start)
-
-
-def _head_recipe(words: dict[str, Any], source: str) -> Recipe:
-    """The words of training that a head on features takes. Raises `InputError` for others."""
-    recipe, alone = Recipe.of(**{"model": source} | words), words.get("unfreeze") == "none"
-    for word in words:
-        if word in MADE:
-            raise InputError(f"{word}={words[word]} was given beside --from {source}, which decides it.")
-        if alone and word not in HEAD:
-            raise InputError(
-                f"{word}={words[word]} was given beside --unfreeze none: a head alone does not ask for it. "
-                f"It takes {', '.join(HEAD)}."
-            )
-    return recipe
-
-
-def _planned(recipe: Folder | None, words: dict[str, Any], axes: Axes) -> tuple[dict[str, Any], Axes]:
-    """Words and axes of a recipe file, under those given."""
-    if recipe is None:
-        return words, axes
-    plan, given = read_recipe(recipe), {*words, *axes}
-    once = {word: value for word, value in plan.words.items() if word not in given}
-    return once | words, {word: values for word, values in plan.sweep.items() if word not in given} | axes
 
 
 def _axes(axes: Mapping[str, Iterable[Any]] | Iterable[str] | None) -> Axes:
@@ -432,7 +401,7 @@ def _reported(run: Run) -> None:
 def _as_call(verb: str, data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
     """The call as one would type it, for the report."""
     paths = {"out": out, "recipe": recipe}
-    given = words | {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    given = words | {name: str(path) for name, path in paths.items() if path is not None}
     first = os.fspath(data) if isinstance(data, os.PathLike) else data
     return f"convista.{verb}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 

@@ -6,8 +6,12 @@ import io
 import json
 import os
 import shlex
+import signal
 import sys
+import time
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +20,10 @@ import typer
 
 from convista.catalogue import Wanted, find
 from convista.cli import costs, doctors, features, looks, runs, schedules
-from convista.cli.options import options_of, recipe_options, typed
-from convista.errors import ConvistaError, InputError
+from convista.cli.options import checked, options_of, recipe_options, typed
+from convista.errors import ConvistaError, InputError, UnknownNameError
 from convista.files import shown
+from convista.recipe import OTHERS_SAY
 
 __all__ = ["app", "main"]
 
@@ -89,12 +94,12 @@ def _train(
     **words: Any,
 ) -> None:
     """Train a network on a folder of pictures; leaves a run folder with weights, scores and a report."""
+    pictures, axes = runs.sorted_out(data or [], sweep)
+    words = checked(typed(context, words))
     from convista.cli.console import job
     from convista.verbs import sweep as train_many
     from convista.verbs import train
 
-    pictures, axes = runs.sorted_out(data or [], sweep)
-    words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
     words |= {"out": out, "resume": resume, "recipe": recipe, "from_": from_, "weights": weights}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
@@ -245,7 +250,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it ignored
+        signal.signal(signal.SIGINT, _interrupted)
     try:
+        _hint_at_ours(sys.argv[1:])
         app(standalone_mode=True)
     except ConvistaError as error:
         _leave(f"convista: {error}", error.exit_code)
@@ -259,6 +267,31 @@ def main() -> None:
         raise
     except Exception as error:  # the last resort: one line here, the rest in a file
         _leave(f"convista: our fault, sorry: {error!r}.{_keep_traceback()}", 1)
+
+
+def _interrupted(*_: Any) -> None:
+    """Ctrl-C; at once while torch is being loaded, for what C++ calls must not raise."""
+    if getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
+        os.write(2, b"convista: stopped.\n")
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def _hint_at_ours(words: Sequence[str]) -> None:
+    """Raises `UnknownNameError` for an option that is called so elsewhere."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in OTHERS_SAY:
+            ours = f"--{OTHERS_SAY[name]}"
+            raise UnknownNameError("option", word.partition("=")[0], [ours], ours)
+
+
+def _tell_torchrun(message: str) -> None:
+    """Leaves the message where torchrun looks for it: it then stands in the summary that torchrun prints last."""
+    if place := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with suppress(OSError):
+            Path(place).write_text(json.dumps({"message": told}), encoding="utf-8")
 
 
 def _leave_at_once(code: int) -> None:
@@ -282,4 +315,5 @@ def _keep_traceback() -> str:
 
 def _leave(message: str, code: int) -> None:
     print(message, file=sys.stderr, flush=True)
+    _tell_torchrun(message)
     sys.exit(code)

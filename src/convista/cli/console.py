@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from convista.errors import InterruptedRunError
 from convista.training import Console, Progress
 
-__all__ = ["job"]
+__all__ = ["duration", "job"]
 
 EVERY = 20.0  # seconds between two plain lines
 
@@ -60,6 +60,11 @@ class _Display:
             print(text, file=sys.stderr, flush=True)
 
     def show(self, progress: Progress) -> None:
+        if progress.rate is not None:
+            step = f"step {progress.done}/{progress.total}"
+            told = f"rate {progress.rate:.2g}  loss {progress.loss:.3f}"
+            self._move("sweeping", step, progress.done, progress.total, told)
+            return
         speed = f"loss {progress.loss:.3f}  {progress.pictures_per_second:,.0f} images/s"
         self._move("training", f"epoch {progress.epoch}/{progress.epochs}", progress.done, progress.total, speed)
 
@@ -79,7 +84,21 @@ class _Display:
         if not self.terminal.is_terminal and now - self.last > EVERY:
             self.last = now
             left = (now - self.started) / max(1, done - self.first) * (total - done)
-            self.say(f"{what}: {100 * done // max(1, total)} %, {speed}, about {left:.0f} s left")
+            self.say(f"{what}: {100 * done // max(1, total)} %, {speed}, about {duration(left)} left")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the units that one thinks in.
+
+    >>> duration(42), duration(3010), duration(9000), duration(200_000)
+    ('42 s', '50 min', '2 h 30 min', '2 days 8 h')
+    """
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{hours // 24} days {hours % 24} h"
 
 
 @contextmanager

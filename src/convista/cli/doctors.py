@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convista.cli.options import option, options_of, typed
+from convista.cli.options import checked, option, options_of, typed
 from convista.recipe import INIT_NAMES, Recipe
 
 __all__ = ["add_to"]
@@ -46,7 +46,10 @@ def _doctor(
         str, typer.Argument(metavar="MODEL|RUN", help="A name, timm:NAME, module:function, a run folder.")
     ],
     data: Annotated[
-        str | None, typer.Argument(help="Folder with one folder per class, .zip of one, or digits; noise if not given.")
+        str | None,
+        typer.Argument(
+            help="Folder with one folder per class, .zip of one, or digits; if not given a run's own, else noise."
+        ),
     ] = None,
     device: Device = "auto",
     json: Json = False,
@@ -56,6 +59,7 @@ def _doctor(
     **visit: Any,
 ) -> None:
     """Look at activations and gradients of every layer before training, and say in words what is wrong."""
+    checked({name: visit[name] for name in ("init", "image", "channels", "batch", "seed")})
     from convista.verbs import doctor
 
     found = doctor(model, data, device=device, out=out, **visit)
@@ -70,17 +74,25 @@ def _lr_find(
     lowest: Annotated[float, typer.Option(help="Rate of the first step.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps of the sweep.")] = 100,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take words from a TOML or JSON file, or from a run, but no rate; words given here win.",
+        ),
+    ] = None,
     device: Device = "auto",
     json: Json = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Also draw the curve.")] = None,
     context: typer.Context = None,  # type: ignore[assignment]  # typer fills it in
-    **recipe: Any,
+    **words: Any,
 ) -> None:
     """Find a learning rate: raise it step by step with the run's own network, pictures and optimizer."""
+    words = ({"recipe": recipe} if recipe else {}) | checked(typed(context, words))
     from convista.cli.console import job
+    from convista.training.state import figure
     from convista.verbs import lr_find
 
-    words = typed(context, recipe)
     with job("") as console:
         found = lr_find(
             data, lowest=lowest, highest=highest, steps=steps, device=device, out=out, console=console, **words
@@ -92,7 +104,7 @@ def _lr_find(
         return
     print(found)
     if found.lr is not None:
-        print(f"use it: {_train_with(data, words)} --lr {found.lr:.2g}")
+        print(f"use it: {_train_with(data, words)} --lr {figure(found.lr, 2)}")
     if out is not None:
         print(f"drawn: {out}", file=sys.stderr)
 

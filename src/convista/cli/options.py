@@ -9,9 +9,11 @@ from typing import Any, get_type_hints
 
 import typer
 
-from convista.recipe import Recipe
+from convista.catalogue import catalogue
+from convista.errors import UnknownNameError
+from convista.recipe import Recipe, check_words
 
-__all__ = ["option", "options_of", "recipe_options", "typed"]
+__all__ = ["checked", "option", "options_of", "recipe_options", "typed"]
 
 
 def option(help: str, default: Any = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
@@ -23,6 +25,16 @@ def typed(context: typer.Context, words: dict[str, Any]) -> dict[str, Any]:
     """Those of the words that stand on the command line; the others have their defaults from elsewhere."""
     sources = {name: context.get_parameter_source(name) for name in words}
     return {name: words[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def checked(words: dict[str, Any]) -> dict[str, Any]:
+    """The same words of a recipe; what is misspelt in them is refused here, before torch is loaded."""
+    known = {f.name for f in fields(Recipe)}
+    check_words({name: value for name, value in words.items() if name in known})
+    model = words.get("model")
+    if model is not None and ":" not in model and model not in catalogue():
+        raise UnknownNameError("network", model, catalogue())
+    return words
 
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:

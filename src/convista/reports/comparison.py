@@ -137,7 +137,8 @@ def _name(setting: Setting, found: Comparison) -> str:
 
 def _state(run: Candidate) -> str:
     if run.state == "unfinished":
-        return f"{run.epochs} of {run.words.get('epochs', '?')} epochs"
+        most = run.words.get("epochs", "?")
+        return f"{run.epochs} of {most} epoch{'s' if most != 1 else ''}"
     return run.state
 
 

@@ -26,7 +26,7 @@ def rate_curves(rates: Mapping[str, Sequence[float]], epochs: int) -> str:
     marks = sorted({round(epochs * i / 5) for i in range(6)})
     places = ((epoch, LEFT + (WIDTH - LEFT - 24) * epoch / epochs) for epoch in marks)
     axis = [f'<text x="{x:.1f}" y="{height - 14}" text-anchor="middle">{epoch}</text>' for epoch, x in places]
-    title = f"Learning rate over {epochs} epochs, peak {peak:g}"
+    title = f"Learning rate over {epochs} epoch{'s' * (epochs != 1)}, peak {peak:g}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n"

@@ -5,7 +5,7 @@ from convista.tasks.classify import Place, resume_classifier, train_classifier
 from convista.tasks.compare import Candidate, Comparison, Setting, Spread, compare_runs
 from convista.tasks.doctor import Patient, examine
 from convista.tasks.finder import find_rate
-from convista.tasks.recipes import read_recipe
+from convista.tasks.recipes import planned, rateless, read_recipe
 from convista.tasks.run import Run
 from convista.tasks.sweep import is_sweep, resume_sweep, train_sweep
 
@@ -24,6 +24,8 @@ __all__ = [
     "find_rate",
     "is_sweep",
     "parse_axes",
+    "planned",
+    "rateless",
     "read_recipe",
     "resume_classifier",
     "resume_sweep",

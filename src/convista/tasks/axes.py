@@ -16,6 +16,7 @@ __all__ = ["Axes", "axis", "combinations", "label", "parse_axes"]
 
 Axes = dict[str, tuple[Any, ...]]
 MOST = 1000  # runs of a sweep
+BLANKS = re.compile(r"\s*([,;=])\s*")  # around what stands between values
 RANGE = re.compile(r"([+-]?\d+)\.\.([+-]?\d+)")
 YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -23,11 +24,11 @@ YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 def parse_axes(texts: Iterable[str]) -> Axes:
     """Axes from words as one types them; several may stand in one text.
 
-    >>> parse_axes(["lr=1e-3,3e-3 seed=0..2"])
+    >>> parse_axes(["lr=1e-3, 3e-3 seed=0..2"])
     {'lr': (0.001, 0.003), 'seed': (0, 1, 2)}
     """
     found: Axes = {}
-    for part in (part for text in texts for part in text.split()):
+    for part in (part for text in texts for part in BLANKS.sub(r"\1", text).split()):
         word, equals, values = part.partition("=")
         word = word.lstrip("-").replace("-", "_")
         if not equals or not values:
@@ -50,7 +51,7 @@ def axis(word: str, values: Any) -> tuple[Any, ...]:
         raise UnknownNameError("option", word, types)
     if isinstance(values, str):
         between = ";" if ";" in values or word == "augment" else ","  # an augmentation's own words stand between commas
-        several = [value for part in values.split(between) for value in _typed(word, types[word], part)]
+        several = [value for part in values.split(between) for value in _typed(word, types[word], part.strip())]
     elif isinstance(values, Iterable) and not isinstance(values, Mapping | bytes):
         several = [bare(value) for value in itertools.islice(values, MOST + 1)]
     else:

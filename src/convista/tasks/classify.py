@@ -19,10 +19,11 @@ from convista.data import (
     read_policy,
 )
 from convista.devices import kept_memory, pick_device
-from convista.errors import InputError, RunError
+from convista.errors import DivergedError, InputError, RunError
 from convista.files import make_folder, without_secrets
 from convista.recipe import Recipe
 from convista.records import Epoch
+from convista.tasks.checkup import look_for_rate
 from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, refuse_if_strict, seen_as
@@ -114,6 +115,8 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
     if run.done:
         console.say(f"{run.path} is trained to its end already.")
         return run
+    if run.diverged:
+        raise DivergedError(f"{run.path} cannot go on. {run.how_on}")
     source, table = world.together(lambda: open_source(data)), world.once(lambda: run.spec)
     prepared = prepare_once(source, run.path, table.channels, run.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
@@ -144,7 +147,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         freeze_whitened(net, run.recipe)
         training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
-        history = training.run()
+        history = _trained(training, run, world)
         best = world.once(lambda: Run.load(run.path).net).to(device)
         judged = {
             split: logits_of(best, splits[split], run.view, device, world, None, run.recipe.views)
@@ -154,6 +157,17 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         return run
     done = close(run, judged, splits, history, training.state.best_epoch, console)
     return done.update(work=_work(done, history, device, world, console))
+
+
+def _trained(training: Training, run: Run, world: World) -> list[Epoch]:
+    """The history of a training that came to its end. One that diverged is recorded as such, with what to do."""
+    try:
+        return training.run()
+    except DivergedError as error:
+        said = str(error)
+        reason = world.once(lambda: f"{said} Or look for one: {look_for_rate(run)}")
+        world.once(partial(run.update, status="diverged", reason=reason))
+        raise DivergedError(reason) from error
 
 
 def _work(run: Run, history: list[Epoch], device: torch.device, world: World, console: Console) -> dict[str, float]:

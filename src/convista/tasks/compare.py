@@ -50,7 +50,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run in a comparison. `state` is done, unfinished, failed or not begun, `reason` why it failed.
+    """A run in a comparison. `state` is done, unfinished, diverged, failed or not begun, `reason` why it diverged or
+    failed.
 
     `words` is its recipe, `val` and `test` hold top1, top5, loss and ece of the best weights (empty before the end),
     the floors the same figures of who does not look. `pictures` and `tested` are fingerprints of all pictures with
@@ -181,7 +182,8 @@ def _completed(run: Candidate, others: Sequence[Candidate]) -> Candidate:
 def _candidate(path: Path, reason: str = "") -> Candidate:
     run = Run.load(path)
     try:
-        return replace(_read(run), reason=reason, state="failed" if reason else "done" if run.done else "unfinished")
+        state = "diverged" if run.diverged else "failed" if reason else "done" if run.done else "unfinished"
+        return replace(_read(run), reason=reason or str(run.info.get("reason", "")), state=state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # files that are there, but not as we wrote them
         raise RunError(f"The run folder {path} is damaged ({error!r}).") from None
 
@@ -300,7 +302,8 @@ def _fate(run: Candidate) -> str:
     if run.state == "done":
         return f"{run.name}: done, not counted: seed {run.words.get('seed')} once more"
     if run.state == "unfinished":
-        return f"{run.name}: unfinished, {run.epochs} of {run.words.get('epochs', '?')} epochs"
+        most = run.words.get("epochs", "?")
+        return f"{run.name}: unfinished, {run.epochs} of {most} epoch{'s' if most != 1 else ''}"
     return f"{run.name}: {run.state}" + f" ({run.reason})" * bool(run.reason)
 
 

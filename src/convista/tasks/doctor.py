@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from convista.errors import DataError, InputError
 from convista.models import ForeignSpec, spec
 from convista.recipe import Recipe
 from convista.records import View
+from convista.tasks.checkup import findings_in_use
 from convista.tasks.run import Run
 from convista.training import Diagnosis, diagnose, initialise
 
@@ -42,6 +43,7 @@ __all__ = ["Patient", "examine"]
 
 Patient = str | os.PathLike[str] | Run | Spec | ForeignSpec | nn.Module
 NOISE = "noise with the spectrum of pictures"
+OWN = "the run's own pictures"
 SHARES = 2  # files looked at for each picture wanted, as some may be unusable
 
 
@@ -65,25 +67,32 @@ def examine(
 ) -> Diagnosis:
     """Diagnoses a network before its first step, or a run as it is in use; nothing that was given is changed.
 
-    `data` is what `train` takes, or a batch of your own, normalised: ((N, C, H, W), classes (N,)); noise where None.
+    `data` is what `train` takes, or a batch of your own, normalised: ((N, C, H, W), classes (N,)). Where None, a run
+    sees its own pictures if they are still there, anything else noise.
     Of the recipe count `init`, `zero_last`, `image`, `channels`, `batch` and `seed`. `raw` leaves the pictures' bytes
     as they are. Raises `InputError` of the kind that fits.
     """
     patient = _opened(patient)
     if isinstance(patient, Run) and (recipe.init or recipe.zero_last or recipe.image or recipe.channels):
         raise InputError(f"{patient.path} has its weights and its view: leave out --init, --zero-last and --image.")
-    if raw and (data is None or isinstance(data, tuple)):
+    if raw and ((data is None and not isinstance(patient, Run)) or isinstance(data, tuple)):
         raise InputError("raw=True leaves pictures as they are: give a folder of pictures, too.")
     place = pick_device(device)
     with _seeded(recipe.seed, place):
         channels, side = _size(patient, recipe)
-        seen = _seen(patient, data, recipe, channels, side)
+        seen = (
+            _of_its_own(patient, recipe, channels, side, raw)
+            if data is None and isinstance(patient, Run)
+            else _seen(patient, data, recipe, channels, side)
+        )
         x = seen.x.to(place)
         if seen.view is not None:
             x = x.float() if raw else Normalise.of(seen.view, place)(x)
         net, name = _built(patient, recipe, seen, x)
         targets = _any_targets(net, x) if seen.targets is None else seen.targets
-        return diagnose(net, x, targets, name, seen.said + (", raw bytes" if raw else ""))
+        found = diagnose(net, x, targets, name, seen.said + (", raw bytes" if raw else ""))
+        more = findings_in_use(patient if isinstance(patient, Run) else None, found, seen.targets is not None)
+        return found.with_findings([*found.findings, *more])
 
 
 @contextmanager
@@ -95,10 +104,11 @@ def _seeded(seed: int, place: torch.device) -> Iterator[None]:
 
 def _opened(patient: Patient) -> Patient:
     if isinstance(patient, str | os.PathLike):
-        if (Path(patient) / "run.json").is_file():
-            return Run.load(patient)
-        spec(os.fspath(patient))  # its name is known
-        return os.fspath(patient)
+        name = os.fspath(patient)
+        if ":" not in name and ({"/", os.sep} & set(name) or Path(name).is_dir()):  # no network is called so
+            return Run.load(name)
+        spec(name)  # its name is known
+        return name
     if not isinstance(patient, Run | Spec | ForeignSpec | nn.Module):
         raise InputError(f"A {type(patient).__name__} was given; expected a name, a run, a Spec or a torch.nn.Module.")
     return patient
@@ -132,6 +142,18 @@ def _seen(patient: Any, data: Any, recipe: Recipe, channels: int, side: int) -> 
     stack = np.stack([centre(picture, view) for picture in pictures.many(np.arange(len(pictures)))])
     batch = torch.from_numpy(stack).permute(0, 3, 1, 2)
     return Seen(batch, torch.from_numpy(pictures.targets), len(labels), view, source.name)
+
+
+def _of_its_own(run: Run, recipe: Recipe, channels: int, side: int, raw: bool) -> Seen:
+    """What a run was trained on, where it is still there; else noise, which is never raw, and why."""
+    try:
+        seen = _seen(run, run.info["data"], recipe, channels, side)
+    except InputError as error:
+        if raw:
+            raise
+        why = f"{NOISE}, because {OWN} cannot be used: {error}"
+        return Seen(_noise(recipe.batch, channels, side), None, None, None, why)
+    return replace(seen, said=f"{seen.said}, {OWN}")
 
 
 def _sample(source: Any, view: View, recipe: Recipe, known: tuple[str, ...] | None) -> tuple[Pictures, tuple[str, ...]]:

@@ -55,7 +55,7 @@ def free_folder(out: Path | None, name: str) -> Path:
         raise storage_error(out, error) from None
     if held <= OURS:  # empty, or what a process left that was killed before it began to train
         return out
-    unfinished = "run.json" in held and not Run.load(out).done
+    unfinished = "run.json" in held and not ((run := Run.load(out)).done or run.diverged)
     hint = f"Go on with: convista train --resume {out}" if unfinished else "Choose another --out."
     raise RunError(f"The output folder {out} is not empty. {hint}")
 

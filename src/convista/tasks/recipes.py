@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from convista.files import shown
 from convista.recipe import Recipe
 from convista.tasks.axes import Axes, axis, combinations
 
-__all__ = ["Plan", "read_recipe"]
+__all__ = ["Plan", "planned", "rateless", "read_recipe"]
 
 PLACE = ("out", "resume", "recipe", "device", "strict", "checkpoint_seconds", "tensorboard", "json")
 RECORDS = ("run.json", "sweep.json")  # files that hold a recipe among other things
@@ -31,7 +32,8 @@ class Plan:
 def read_recipe(path: str | os.PathLike[str]) -> Plan:
     """Reads a recipe from TOML, JSON, a `run.json` or a run folder; hyphens and underscores are alike.
 
-    Of a run every word comes back as it was decided, the learning rate too. Raises `InputError` that names the file and
+    Of a run every word comes back as it was decided, the learning rate too. A model of your own, `module:function`, may
+    lie in the recipe's folder or in one around it. Raises `InputError` that names the file and
     the word for what is not there, cannot be read, or makes no sense.
     """
     file = _file(Path(path))
@@ -45,12 +47,64 @@ def read_recipe(path: str | os.PathLike[str]) -> Plan:
     twice = next((word for word in lists if word in words), None)
     if twice:
         raise InputError(f"The recipe {name} gives {twice} both once and in its [sweep]; give it in one place.")
+    if not words and not lists:
+        raise InputError(
+            f'The recipe {name} is empty: it holds no words. Expected some such as model = "resnet18" and epochs = 20, '
+            "and under [sweep] words with several values."
+        )
+    _reach(file, [words.get("model"), *_several(lists.get("model"))])
     try:
         plan = Plan(words, {word: axis(word, values) for word, values in lists.items()})
         combinations(plan.words, plan.sweep)
     except InputError as error:
         raise InputError(f"The recipe {name}: {error}") from None
     return plan
+
+
+def planned(
+    recipe: str | os.PathLike[str] | None, words: dict[str, Any], axes: Axes | None = None
+) -> tuple[dict[str, Any], Axes]:
+    """Words and axes of a recipe file, under those given. Raises what `read_recipe` raises."""
+    axes = axes or {}
+    if recipe is None:
+        return words, axes
+    if not isinstance(recipe, str | os.PathLike):
+        raise InputError(
+            f"A {type(recipe).__name__} was given as recipe; expected the path of a TOML or JSON file or of a run. "
+            "In Python words need no file: convista.train(data, **words)."
+        )
+    plan, given = read_recipe(recipe), {*words, *axes}
+    once = {word: value for word, value in plan.words.items() if word not in given}
+    return once | words, {word: values for word, values in plan.sweep.items() if word not in given} | axes
+
+
+def rateless(recipe: str | os.PathLike[str] | None, words: dict[str, Any]) -> dict[str, Any]:
+    """The words of a recipe file under those given, but for the rate. Raises `InputError` where it sweeps over others.
+
+    Only the rate of a file is left out: one that is given is refused by who looks for it.
+    """
+    found, axes = planned(recipe, words)
+    if others := [word for word in axes if word != "lr"]:
+        raise InputError(f"The recipe {recipe} sweeps over {others[0]}: give one value of it, --{others[0]} VALUE.")
+    return {word: value for word, value in found.items() if word != "lr"}
+
+
+def _several(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list) else [values]
+
+
+def _reach(file: Path, models: list[Any]) -> None:
+    """Lets `module:function` be found in the recipe's folder and in those around it, behind where one works."""
+    for model in models:
+        module, colon, _ = model.partition(":") if isinstance(model, str) else ("", "", "")
+        if not colon or module in ("timm", "torchvision"):
+            continue
+        part = Path(*module.split("."))
+        for folder in file.absolute().parents:
+            if (folder / part).with_suffix(".py").is_file() or (folder / part / "__init__.py").is_file():
+                if str(folder) not in sys.path:
+                    sys.path.append(str(folder))
+                break
 
 
 def _file(path: Path) -> Path:

@@ -97,10 +97,22 @@ class Run:
         """Whether training came to its end."""
         return bool(self.info["status"] == "done")
 
+    @property
+    def diverged(self) -> bool:
+        """Whether training was given up because the loss was no number; `info["reason"]` says what to do."""
+        return bool(self.info["status"] == "diverged")
+
+    @property
+    def how_on(self) -> str:
+        """How to go on with a run that is not done, in a sentence or two."""
+        if self.diverged:
+            return f"It diverged, and would again. {self.info['reason']}"
+        return f"Go on with: convista train --resume {self.path}"
+
     def require_done(self) -> None:
         """Raises `RunError` unless training came to its end."""
         if not self.done:
-            raise RunError(f"{self.path} is not trained to its end. Go on with: convista train --resume {self.path}")
+            raise RunError(f"{self.path} is not trained to its end. {self.how_on}")
 
     @property
     def recipe(self) -> Recipe:
@@ -152,7 +164,7 @@ class Run:
         if not weights.exists() and self.done:
             raise RunError(f"The run folder {self.path} is not complete: model.safetensors is missing.")
         if not weights.exists():
-            raise RunError(f"{self.path} has no weights yet. Go on with: convista train --resume {self.path}")
+            raise RunError(f"{self.path} has no weights yet. {self.how_on}")
         net = self.spec()
         load_weights(net, weights)
         return net.eval()

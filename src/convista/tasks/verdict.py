@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from convista.data import Pictures
 from convista.files import write_atomically
 from convista.records import Epoch
+from convista.tasks.checkup import stayed, try_instead
 from convista.tasks.mistakes import mistakes
 from convista.tasks.run import Run
 from convista.training import Console, score
@@ -35,8 +37,11 @@ def close(
     prior = np.array(run.info["prior"])
     scores = {name: score(logits, splits[name].targets, run.labels, prior) for name, logits in judged.items()}
     write_atomically(run.path / "mistakes.json", json.dumps(mistakes(judged["test"], splits["test"], run)))
-    if scores["test"].top1 <= scores["test"].floor["top1"]:
-        console.say("It is no better than always saying one class. `convista doctor` looks for the reason.")
+    if stayed(scores["test"]):
+        console.say(
+            f"It stayed at its floor, no better than always saying one class. {try_instead(run)} "
+            f"What its layers do: {shlex.join(['convista', 'doctor', str(run.path)])}"
+        )
     return run.update(
         status="done",
         epochs=sum(row.epoch > 0 for row in history),

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from convista.errors import InputError, InterruptedRunError
 from convista.training.loop import Training
-from convista.training.state import Progress
+from convista.training.state import Progress, figure
 
 __all__ = ["Finder", "Sweep", "check_span", "smoothed", "sweep_of"]
 
@@ -22,6 +22,8 @@ DIVERGED = 4.0  # times the best smoothed loss: the sweep ends
 LAG = 0.9  # of the running mean that decides when to end
 WIDTH = 0.025  # of the sweep: standard deviation of the bell that smooths the curve
 LEARNT = 0.02  # by which share of itself the loss must fall to say anything
+BEGUN = 0.1  # of its whole fall: what comes before is the noise of a start, however steep
+APART, FEW = 30.0, 40  # factor between the two rates, and steps, beyond and below which a suggestion is a guess
 BARS = " ▁▂▃▄▅▆▇█"
 LETTERS = 60
 
@@ -30,8 +32,9 @@ LETTERS = 60
 class Sweep:
     """Rates and the loss at each, with what they suggest: `lr` (None where the loss does not fall anywhere).
 
-    `steepest` is the rate at which the smoothed loss falls fastest, `tenth` a tenth of the one at which it is lowest,
-    `lr` their geometric mean. `ended` says why the sweep ended: "highest rate", "diverged" or "not a number".
+    `steepest` is the rate at which the smoothed loss falls fastest once it lies clearly below its start, `tenth` a
+    tenth of the one at which it is lowest, `lr` their geometric mean. `ended` says why the sweep ended: "highest rate",
+    "diverged" or "not a number".
     """
 
     rates: tuple[float, ...]
@@ -44,8 +47,8 @@ class Sweep:
     default: float
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain data."""
-        return asdict(self)
+        """The fields and the warnings as plain data."""
+        return asdict(self) | {"warnings": self.warnings}
 
     def __str__(self) -> str:
         low = min(self.smooth)
@@ -61,13 +64,29 @@ class Sweep:
         """What to do, in words."""
         if self.lr is None:
             return [
-                "The loss does not fall at any of these rates: nothing can be suggested. Take more --steps, another "
-                "range, or ask convista doctor."
+                "The loss does not fall at any of these rates: nothing can be suggested. Take other initial weights "
+                "(--init he), another --optimizer, more --steps, another range, or ask convista doctor."
             ]
         return [
             f"steepest descent at {self.steepest:.2g}; a tenth of the rate with the lowest loss is {self.tenth:.2g}",
-            f"suggested, between the two: --lr {self.lr:.2g}   (the default would be {self.default:.2g})",
+            f"suggested, between the two: --lr {figure(self.lr, 2)}   (the default would be {figure(self.default, 2)})",
+            *(f"Warning: {warning}" for warning in self.warnings),
         ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the suggestion is no more than a guess; nothing where it is a good one or where there is none."""
+        if self.steepest is None or self.tenth is None:
+            return []
+        found = []
+        if (apart := max(self.steepest / self.tenth, self.tenth / self.steepest)) > APART:
+            found.append(
+                f"the two rates lie {apart:,.0f}x apart, so what is between them is a guess. Look at the curve (--out "
+                "curve.svg), and take more --steps or --lowest and --highest around its fall."
+            )
+        if len(self.losses) < FEW:
+            found.append(f"{len(self.losses)} steps are few, and their losses are noisy. Take --steps 100 or more.")
+        return found
 
 
 def check_span(lowest: float, highest: float, steps: int) -> None:
@@ -120,7 +139,7 @@ class Finder(Training):
             self.step(net, indices)
         loss = (self.state.loss_sum - before) / len(indices)
         if self.world.first:
-            self.console.show(Progress(1, 1, step + 1, self.count, loss, 0.0))
+            self.console.show(Progress(1, 1, step + 1, self.count, loss, 0.0, rate=self._rate(step)))
         return loss
 
     def _rate(self, step: int) -> float:
@@ -153,7 +172,9 @@ def sweep_of(
     start = float(np.mean(losses[: max(3, len(losses) // 20)]))
     steepest = tenth = lr = None
     if low > 1 and smooth[low] < (1 - LEARNT) * start:
-        steepest, tenth = rates[int(np.gradient(smooth)[: low + 1].argmin())], rates[low] / 10
+        begun = start - max(LEARNT * start, BEGUN * (start - smooth[low]))
+        first = int(np.flatnonzero(smooth[: low + 1] > begun).max(initial=0))  # where it leaves its start for good
+        steepest, tenth = rates[first + int(np.gradient(smooth)[first : low + 1].argmin())], rates[low] / 10
         lr = math.sqrt(steepest * tenth)
     return Sweep(tuple(rates), tuple(losses), tuple(smooth.tolist()), steepest, tenth, lr, ended, default)
 

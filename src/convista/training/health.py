@@ -10,6 +10,7 @@ from typing import Any
 __all__ = ["Diagnosis", "Finding", "LayerHealth", "NormState"]
 
 MOST_ROWS = 60  # layers that are printed
+SCREEN = 20  # lines of a table behind which the findings are said once more
 PLOT = 24  # letters of a printed axis
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -128,7 +129,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         said = [str(finding) for finding in self.findings] or ["✓ Nothing is wrong."]
-        return "\n".join([self.summary, "", *said, "", *_table(self)])
+        table = _table(self)
+        again = ["", *said] if len(table) > SCREEN else []  # whose beginning is out of sight
+        return "\n".join([self.summary, "", *said, "", *table, *again])
 
     @property
     def summary(self) -> str:

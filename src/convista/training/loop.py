@@ -42,7 +42,7 @@ from convista.training.optim import make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
 from convista.training.stages import Thaw
-from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv
+from convista.training.state import Console, Progress, State, Where, epoch_line, epochs_csv, figure
 from convista.training.undo import Undo
 
 __all__ = ["Training", "check_shares"]
@@ -207,9 +207,13 @@ class Training:
         """Out of memory: twice as many parts from here on. Raises `InputError` when they cannot be smaller."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.world.size > 1 or self.state.parts > pictures // 4:
+            who, rank, size = "There is", self.world.rank, self.world.size
+            if size > 1:  # the others wait for this one, and cannot be told to split theirs
+                who = f"On process {rank} of {size} (counted from 0) there is"
             raise InputError(
-                f"There is not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
-                f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}."
+                f"{who} not enough memory for {pictures // self.state.parts} pictures at once. Take a smaller "
+                f"--batch or --image, a smaller network (convista pick), or --accumulate {2 * self.state.parts}"
+                + (", the same for all processes." if size > 1 else ".")
             )
         self.state.parts *= 2
         self.undo.again()  # statistics of normalisation have seen some parts
@@ -231,8 +235,8 @@ class Training:
         where = f"epoch {state.epoch + 1}, step {state.batch + 1}"
         if state.strikes >= STRIKES:
             raise DivergedError(
-                f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate {self.peak:.3g}). "
-                f"Start again with a smaller one, for example --lr {self.peak / 10:.1g}."
+                f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate "
+                f"{figure(self.peak, 3)}). Start again with a tenth of it: --lr {figure(self.peak / 10, 1)}."
             )
         self._tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
 

@@ -13,12 +13,15 @@ from convista.records import Epoch
 from convista.training.board import Watch
 from convista.training.distributed import World
 
-__all__ = ["Console", "Progress", "State", "Where", "epoch_line", "epochs_csv"]
+__all__ = ["Console", "Progress", "State", "Where", "epoch_line", "epochs_csv", "figure"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run."""
+    """What a progress bar needs to know after a step; `done` and `total` count the steps of the whole run.
+
+    `rate` is the learning rate where it is what the steps are about, as in the learning-rate finder.
+    """
 
     epoch: int
     epochs: int
@@ -26,6 +29,7 @@ class Progress:
     total: int
     loss: float
     pictures_per_second: float
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ class State:
     best: tuple[float, float] = (-2.0, -math.inf)  # validation top-1, minus its loss
     best_epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
+
+
+def figure(value: float, digits: int) -> str:
+    """A number to so many digits, as one writes it.
+
+    >>> figure(102.3, 1), figure(0.00123, 2), figure(1e29, 1)
+    ('100', '0.0012', '1e+29')
+    """
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def epoch_line(row: Epoch, epochs: int) -> str:

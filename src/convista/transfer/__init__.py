@@ -4,10 +4,11 @@ from convista.transfer.doubts import Suspect, suspects
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
-from convista.transfer.learn import Start, resume_from, sweep_start, train_from, way_from
+from convista.transfer.learn import Start, resume_from, start_of, sweep_start, train_from, way_from
 from convista.transfer.logistic import softmax_probe
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
+from convista.transfer.plan import tuned_recipe
 from convista.transfer.pretrained import Pretrained, pretrained
 from convista.transfer.probe import Probe, ridge
 from convista.transfer.retrieval import Retrieval, retrieval
@@ -48,10 +49,12 @@ __all__ = [
     "ridge",
     "softmax_probe",
     "store_key",
+    "start_of",
     "suspects",
     "sweep_start",
     "train_from",
     "train_head",
+    "tuned_recipe",
     "way_from",
     "written",
 ]

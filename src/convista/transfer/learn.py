@@ -40,7 +40,7 @@ from convista.transfer.table import KEPT
 from convista.transfer.trunk import Trunk, last_layer
 from convista.transfer.tuning import tuning
 
-__all__ = ["Start", "resume_from", "sweep_start", "train_from", "way_from"]
+__all__ = ["Start", "resume_from", "start_of", "sweep_start", "train_from", "way_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
 GENTLE = 0.25  # of the rate of training from scratch, where a trained network learns further
@@ -96,6 +96,13 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
     return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, place, device, console)
+
+
+def start_of(source: str | os.PathLike[str] | None, weights: str | os.PathLike[str] | None) -> Start | None:
+    """What the words `from_` and `weights` say; None where neither is given. Raises `InputError`."""
+    if source is None and weights is not None:
+        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
+    return None if source is None else Start(os.fspath(source), None if weights is None else os.fspath(weights))
 
 
 def sweep_start(path: str | os.PathLike[str]) -> Start | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -11,8 +12,21 @@ from convista.errors import InputError, UnknownNameError
 from convista.recipe import Recipe
 from convista.training import Thaw, stages_of
 
-__all__ = ["Plan", "Situation", "chosen", "last_stages", "planned"]
+__all__ = ["Plan", "Situation", "check_words", "chosen", "last_stages", "planned", "tuned_recipe"]
 
+HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed", "unfreeze")
+MADE = (
+    "channels",
+    "image",
+    "init",
+    "init_scale",
+    "model",
+    "recalibrate",
+    "stochastic_depth",
+    "what_if",
+    "whiten",
+    "zero_last",
+)
 SURE = 0.99  # cross-validated accuracy beyond which no more is to be gained
 NEAR = {"last": 20, "gradual": 200}  # pictures per class from which it is worth it, where the pictures are near those
 FAR = {"last": 10, "gradual": 50}  # of the pretraining, and where they are far from them
@@ -87,6 +101,20 @@ def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
     if recipe.freeze_until:
         return Plan(kind, recipe.freeze_until, why)
     return Plan(kind, last_stages(net) if kind == "last" else next(iter(stages_of(net))), why)
+
+
+def tuned_recipe(words: dict[str, Any], source: str) -> Recipe:
+    """The recipe of a run that begins with `source`. Raises `InputError` for words that are not its to decide."""
+    recipe, alone = Recipe.of(**{"model": source} | words), words.get("unfreeze") == "none"
+    for word in words:
+        if word in MADE:
+            raise InputError(f"{word}={words[word]} was given beside --from {source}, which decides it.")
+        if alone and word not in HEAD:
+            raise InputError(
+                f"{word}={words[word]} was given beside --unfreeze none: a head alone does not ask for it. "
+                f"It takes {', '.join(HEAD)}."
+            )
+    return recipe
 
 
 def check_words(net: nn.Module, recipe: Recipe) -> None:
