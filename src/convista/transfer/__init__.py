@@ -2,13 +2,15 @@
 
 from convista.transfer.doubts import Suspect, suspects
 from convista.transfer.extract import Features, Views, features_of
-from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates
+from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates, usual_threshold
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.learn import Start, resume_from, train_from
 from convista.transfer.logistic import softmax_probe
+from convista.transfer.lookup import Neighbour, Neighbours, Query, find_neighbours, source_of
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
-from convista.transfer.pretrained import Pretrained, pretrained
+from convista.transfer.overview import Overview, overview_of
+from convista.transfer.pretrained import Pretrained, is_run, pretrained
 from convista.transfer.probe import Probe, ridge
 from convista.transfer.retrieval import Retrieval, retrieval
 from convista.transfer.store import FeatureStore, fingerprint, store_key
@@ -24,9 +26,13 @@ __all__ = [
     "Features",
     "HeadEpoch",
     "HeadRecipe",
+    "Neighbour",
+    "Neighbours",
+    "Overview",
     "Pretrained",
     "Principal",
     "Probe",
+    "Query",
     "Retrieval",
     "Start",
     "Suspect",
@@ -36,10 +42,13 @@ __all__ = [
     "duplicates",
     "feature_table",
     "features_of",
+    "find_neighbours",
     "fingerprint",
+    "is_run",
     "knn",
     "knn_accuracy",
     "nearest",
+    "overview_of",
     "pca",
     "pretrained",
     "project",
@@ -47,9 +56,11 @@ __all__ = [
     "retrieval",
     "ridge",
     "softmax_probe",
+    "source_of",
     "store_key",
     "suspects",
     "train_from",
     "train_head",
+    "usual_threshold",
     "written",
 ]
