@@ -132,7 +132,7 @@ def _tiles(overview: Overview) -> list[Tile]:
     tiles.append(Tile("near-duplicates", f"{len(overview.groups):,}", f"groups, {leaks:,} across splits"))
     if overview.classes:
         share = percent(len(overview.doubts) / n)
-        tiles.append(Tile("probably in the wrong class", f"{len(overview.doubts):,}", f"pictures, {share}"))
+        tiles.append(Tile("probably in the wrong class", f"{len(overview.doubts):,}", f"{share} of all"))
     return tiles
 
 

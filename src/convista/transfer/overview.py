@@ -177,8 +177,12 @@ def _told(
     for group in groups:
         members = tuple(int(rows[row]) for row in group.rows)
         mine, classes = ({of[row] or "" for row in members} - {""} for of in (splits, labels))
-        found.append(Group(members, group.similarity, tuple(sorted(mine)), tuple(sorted(classes))))
+        found.append(Group(members, group.similarity, tuple(sorted(mine, key=_order)), tuple(sorted(classes))))
     return tuple(sorted(found, key=lambda group: (len(group.splits) < 2, len(group.labels) < 2, -group.similarity)))
+
+
+def _order(split: str) -> int:
+    return ("train", "val", "test").index(split)
 
 
 def _retrieved(values: NDArray[np.float32], labels: list[str | None], said: list[str]) -> Retrieval | None:
