@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import convista
 from convista.cli.app import app
 from convista.errors import InputError
-from convista.recipe import FeatureRecipe
+from convista.recipe import FeatureRecipe, MapRecipe
 from convista.reports import found_page, overview_page
-from convista.transfer import Overview, Trunk, overview_of, pretrained, source_of, usual_threshold
-from convista.transfer.trunk import last_layer
+from convista.transfer import Overview, Trunk, lookup, usual_threshold
+from convista.transfer import overview as overviews
 
 
 @pytest.fixture(scope="module")
@@ -204,13 +204,26 @@ def test_one_picture_is_a_map_and_has_no_neighbours(run: Path, tmp_path: Path) -
         convista.neighbours(run, tmp_path / "one.png", data=tmp_path)
 
 
-def test_pictures_without_any_feature_are_placed_and_not_judged(run: Path, data: Path) -> None:
-    base = pretrained(str(run))
-    last_layer(base.net).register_forward_pre_hook(lambda _, given: (given[0] * (given[0][:, :1] > 0),))
-    found = overview_of(
-        base, source_of("", base, str(data)), convista.alike.MapRecipe(method="pca"), convista.Console()
-    )
+def test_pictures_without_any_feature_are_placed_and_not_judged(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = lookup.look
+
+    def partly(*words: Any) -> lookup.Seen:
+        seen = plain(*words)
+        seen.values[:3] = 0
+        return seen
+
+    monkeypatch.setattr(overviews, "look", partly)
+    monkeypatch.setattr(lookup, "look", partly)
+    found = convista.map(run, method="pca")
     assert len(found.points) == 47
+    assert "3 pictures have no features but zeros" in str(found)
+    assert all(row >= 3 for group in found.groups for row in group.rows)
+    assert all(doubt.row >= 3 for doubt in found.doubts)
+    with pytest.raises(InputError, match=r"are zero, which has no direction.*--metric l2"):
+        convista.neighbours(run, data / "val/red/v0.png")
+    assert convista.neighbours(run, data / "val/red/v0.png", metric="l2").pictures == 47
 
 
 def test_what_is_alike_is_told_by_what_is_usual() -> None:
@@ -249,7 +262,7 @@ GOOD = "train/red/000.jpg"
 WRONG: list[tuple[str, Any, str]] = [
     ("a query that is no picture", lambda run, data, tmp: ["neighbours", run, text(tmp)], "q.txt: not a picture"),
     ("a query that is not there", lambda run, data, tmp: ["neighbours", run, tmp / "no.jpg"], "no.jpg: no such file"),
-    ("an empty folder of queries", lambda run, data, tmp: ["neighbours", run, empty(tmp)], "no files in 'the queries'"),
+    ("an empty folder of queries", lambda run, data, tmp: ["neighbours", run, empty(tmp)], "no file among the queries"),
     ("no data", lambda run, data, tmp: ["neighbours", "resnet20", data / GOOD], "no pictures of its own"),
     ("no data", lambda run, data, tmp: ["map", "resnet20"], "no pictures of its own"),
     ("no weights", lambda run, data, tmp: ["map", "resnet20", data], "--weights FILE"),
@@ -301,7 +314,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(run: Path, tmp
 
 
 def test_what_a_map_is_made_of_is_refused_by_the_same_words() -> None:
-    assert convista.alike.MapRecipe.of(layer="x").features == FeatureRecipe(layer="x")
+    assert MapRecipe.of(layer="x").features == FeatureRecipe(layer="x")
     with pytest.raises(InputError, match="Did you mean top"):
         convista.neighbours("resnet20", "q.jpg", data="digits", tops=3)
     with pytest.raises(InputError, match="list was given as data"):

@@ -55,7 +55,7 @@ def features(
     """
     check_data(data)
     asked = FeatureRecipe.of(**words)
-    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights))
+    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights), "")
     found = feature_table(base, os.fspath(data), asked, console or Console())
     if out is not None:
         written(found, Path(out))
@@ -135,5 +135,5 @@ def _opened(model: Folder, data: Folder | None, weights: Folder | None) -> tuple
     name, place = os.fspath(model), None if data is None else os.fspath(data)
     if place is not None or not (is_run(name) or os.sep in name):
         source_of(name, None, place)
-    base = pretrained(name, None if weights is None else os.fspath(weights))
+    base = pretrained(name, None if weights is None else os.fspath(weights), "")
     return base, source_of(name, base, place)

@@ -181,6 +181,8 @@ class _Named(Source):
 
     def __init__(self, images: Picture | Iterable[Picture]):
         self._readers = dict(named_pictures(images))
+        if not self._readers:
+            raise DataError("There is no file among the queries. Expected pictures: files, folders or patterns.")
 
     def files(self) -> list[str]:
         return list(self._readers)

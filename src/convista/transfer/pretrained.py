@@ -43,11 +43,11 @@ class Pretrained:
         return net
 
 
-def pretrained(source: str, weights: str | None = None) -> Pretrained:
+def pretrained(source: str, weights: str | None = None, word: str = "--from ") -> Pretrained:
     """A run folder, or a network's name with weights: a file, a name that `create` knows, else the published ones.
 
-    Raises `UnknownNameError`, `InputError`, and `WeightsError` where the weights cannot be had or do not say how they
-    want to see a picture.
+    `word` stands before the name on the command line. Raises `UnknownNameError`, `InputError`, and `WeightsError` where
+    the weights cannot be had or do not say how they want to see a picture.
     """
     if is_run(source) or os.sep in source:  # no network has such a name: the error is about run folders
         if weights is not None:
@@ -60,7 +60,7 @@ def pretrained(source: str, weights: str | None = None) -> Pretrained:
     try:
         net = create(source, weights=weights or "published")
     except WeightsError as error:
-        raise (WeightsError(f"{error} As in: --from {source} --weights FILE") if weights is None else error) from None
+        raise (WeightsError(f"{error} As in: {word}{source} --weights FILE") if weights is None else error) from None
     weights = weights or "published"
     return Pretrained(net, _view(getattr(net, "preprocessing", None), weights), source, source, weights)
 
