@@ -1,6 +1,6 @@
 """Exact nearest neighbours against scikit-learn's brute force, interleaved; and whether they are exact.
 
-    python benchmarks/neighbours_speed.py [--pictures 50000] [--width 512] [--queries 1000] [--pairs 5] [--all]
+    OMP_NUM_THREADS=2 python benchmarks/neighbours_speed.py [--pictures 50000] [--width 512] [--queries 1000] [--all]
 
 Features are float32: noise around 100 centres, as classes are. Both find the ten nearest by L2 on two threads. The
 first queries are compared with brute force in float64. Processor time, over all threads, stands beside the
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_limits
 
 from convista.transfer import nearest
 
@@ -59,13 +58,12 @@ def main() -> None:
     torch.set_num_threads(2)
     stored, queries = features(options.pictures, options.width, 1), features(options.queries, options.width, 2)
     peer = NearestNeighbors(n_neighbors=options.top, algorithm="brute").fit(stored)
-    with threadpool_limits(2):
-        print(f"{wrong(queries, stored, options.top)} of {CHECKED} answers differ from brute force in float64")
-        pairs = [
-            (timed(lambda: nearest(queries, stored, options.top)), timed(lambda: peer.kneighbors(queries)))
-            for _ in range(options.pairs)
-        ]
-        whole = timed(lambda: nearest(stored, stored, options.top, exclude_self=True)) if options.all else None
+    print(f"{wrong(queries, stored, options.top)} of {CHECKED} answers differ from brute force in float64")
+    pairs = [
+        (timed(lambda: nearest(queries, stored, options.top)), timed(lambda: peer.kneighbors(queries)))
+        for _ in range(options.pairs)
+    ]
+    whole = timed(lambda: nearest(stored, stored, options.top, exclude_self=True)) if options.all else None
     print(f"{options.queries:,} queries among {options.pictures:,} pictures of {options.width} numbers:")
     for name, which in (("ours", 0), ("scikit-learn", 1)):
         clock, processor = (statistics.median(pair[which][i] for pair in pairs) for i in (0, 1))
