@@ -80,7 +80,7 @@ def neighbours(
     again. Raises an `InputError` that says what to mend.
 
     >>> import convista
-    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "near")
     >>> from PIL import Image
     >>> found = convista.neighbours(run.path, Image.new("L", (8, 8)), top=3, metric="l2")
     >>> len(found.queries[0].neighbours), found.pictures
@@ -113,7 +113,7 @@ def map(  # noqa: A001  # the verb's name
     `InputError` that says what to mend.
 
     >>> import convista
-    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "mapped")
     >>> found = convista.map(run.path, method="pca")
     >>> found.points.shape, found.retrieval.scores["recall@1"] > found.retrieval.floor["recall@1"]
     ((1797, 2), True)
