@@ -400,6 +400,17 @@ def test_the_page_of_neighbours_shows_the_first_of_many_queries_and_says_so() ->
     assert Reader(page).tags.count("section") == 200
 
 
+def test_a_query_that_finds_itself_is_marked_and_is_neither_right_nor_in_the_floor() -> None:
+    labels: list[str | None] = ["cat", "cat", "dog", "dog"]
+    plain = gallery(4, labels)
+    shown = Gallery(plain.thumbnails, labels, plain.names, ["a", "b", "c", "d"])
+    asked = Gallery(plain.thumbnails[:1], ["cat"], ["q"], ["a"])
+    page = neighbours_page("x", asked, shown, np.array([[0.0, 1, 2]]), np.array([[0, 1, 2]]))
+    assert page.count("= the query") == 1
+    assert "50.0 %" in page  # one of the two others
+    assert "floor 33.3 %" in page  # one of the three others is a cat
+
+
 def data_of(page: str) -> dict[str, Any]:
     """What the script of a map reads."""
     text = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]

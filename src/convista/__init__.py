@@ -22,6 +22,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convista.alike import features, map, neighbours  # noqa: A004
     from convista.blocks import Net, Spec
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
@@ -54,8 +55,10 @@ __all__ = [
     "find",
     "largest_batch",
     "lr_find",
+    "map",
     "measure",
     "memory",
+    "neighbours",
     "pick",
     "predict",
     "ray_train",
@@ -70,6 +73,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 HOMES = {
+    "alike": ["features", "map", "neighbours"],
     "blocks": ["Net", "Spec"],
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
@@ -84,7 +88,6 @@ HOMES = {
         "compare",
         "doctor",
         "eval",
-        "features",
         "lr_find",
         "predict",
         "report",

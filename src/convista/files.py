@@ -10,6 +10,7 @@ from pathlib import Path
 from convista.errors import InputError, StorageError
 
 __all__ = [
+    "check_page",
     "check_parent",
     "make_folder",
     "shown",
@@ -83,6 +84,21 @@ def check_parent(path: Path) -> None:
         raise InputError(
             f"There is no folder {path.parent} to write {path.name} into. Make it, or choose another --out."
         )
+
+
+def check_page(path: Path) -> None:
+    """Raises `InputError` where a page cannot be written, before any work is done for it."""
+    if path.suffix.lower() != ".html":
+        raise InputError(f"--out {path} was given; expected a name that ends in .html.")
+    check_parent(path)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise storage_error(path, error) from None
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -16,6 +16,8 @@ __all__ = [
     "SCHEDULE_NAMES",
     "FeatureRecipe",
     "Looks",
+    "MapRecipe",
+    "NeighbourRecipe",
     "Recipe",
     "bare",
     "check_words",
@@ -147,9 +149,9 @@ class Recipe:
         return asdict(self)
 
 
-def _same(name: str, default: Any = MISSING) -> Any:
-    """A word of `Recipe`, with its help and its bounds, and its default unless another is given."""
-    own = Recipe.__dataclass_fields__[name]
+def _same(name: str, default: Any = MISSING, of: Any = Recipe) -> Any:
+    """A word of `Recipe`, or another, with its help and its bounds, and its default unless another is given."""
+    own = of.__dataclass_fields__[name]
     return field(default=own.default if default is MISSING else default, metadata=dict(own.metadata))
 
 
@@ -199,6 +201,57 @@ class FeatureRecipe:
         if recipe.precision == "fp16":
             raise InputError("precision=fp16 was given; features are computed in fp32 or bf16, and kept in 16 bits.")
         return recipe
+
+
+@dataclass(frozen=True)
+class NeighbourRecipe:
+    """Which pictures are near: how many, by which distance, of which layer's features."""
+
+    top: int = _word(10, "Pictures for each query, the nearest first.", 1)
+    metric: str = _word("cosine", "How far two pictures are apart.", choices=("cosine", "l2"))
+    layer: str | None = _same("layer", of=FeatureRecipe)
+    precision: str = _same("precision", of=FeatureRecipe)
+    device: str = _same("device", of=FeatureRecipe)
+
+    @classmethod
+    def of(cls, **words: Any) -> NeighbourRecipe:
+        """From the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
+        return _checked(cls, words)
+
+    @property
+    def features(self) -> FeatureRecipe:
+        """The features that are looked at."""
+        return FeatureRecipe.of(layer=self.layer, precision=self.precision, device=self.device)
+
+
+@dataclass(frozen=True)
+class MapRecipe:
+    """How a map of pictures is made, and from what similarity on two of them are near-duplicates."""
+
+    method: str | None = _word(
+        None, "How pictures find their places; tsne up to 5,000 pictures, else pca, if not given.",
+        choices=("pca", "tsne"),
+    )  # fmt: skip
+    alike: float | None = _word(
+        None, "Cosine from which two pictures are near-duplicates, such as 0.9; by what is usual here if not given.", 0
+    )
+    layer: str | None = _same("layer", of=FeatureRecipe)
+    precision: str = _same("precision", of=FeatureRecipe)
+    seed: int = _word(0, "Of t-SNE's start and of the folds that judge labels.", 0)
+    device: str = _same("device", of=FeatureRecipe)
+
+    @classmethod
+    def of(cls, **words: Any) -> MapRecipe:
+        """From the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
+        recipe = _checked(cls, words)
+        if recipe.alike is not None and recipe.alike > 1:
+            raise InputError(f"alike={recipe.alike} was given; it is a cosine, at most 1, and 0.9 is a start.")
+        return recipe
+
+    @property
+    def features(self) -> FeatureRecipe:
+        """The features that are looked at."""
+        return FeatureRecipe.of(layer=self.layer, precision=self.precision, device=self.device)
 
 
 def _checked(kind: type[Words], words: dict[str, Any]) -> Words:

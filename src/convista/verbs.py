@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convista.data import check_data
 from convista.errors import InputError, UnknownNameError
 from convista.files import check_parent, write_atomically
-from convista.recipe import FeatureRecipe, Looks, Recipe
+from convista.recipe import Looks, Recipe
 from convista.records import Predictions, Score
 from convista.reports import (
     Material,
@@ -47,17 +48,13 @@ from convista.tasks.run import Picture
 from convista.tasks.sweep import FROM_SCRATCH, Way
 from convista.training import SCHEDULES, Console, Diagnosis, Sweep, courses, joined
 from convista.transfer import (
-    FeatureTable,
     Start,
-    feature_table,
-    pretrained,
     resume_from,
     start_of,
     sweep_start,
     train_from,
     tuned_recipe,
     way_from,
-    written,
 )
 
 __all__ = [
@@ -65,7 +62,6 @@ __all__ = [
     "compare",
     "doctor",
     "eval",
-    "features",
     "lr_find",
     "predict",
     "report",
@@ -143,38 +139,8 @@ def augment(data: Folder, augment: str = "light", *, out: Folder = "augment.png"
     >>> sheet.policy, sheet.path.exists()
     ('rotate=20', True)
     """
-    _check_folder(data)
+    check_data(data)
     return contact_sheet(data, Looks.of(augment=augment, **words), Path(out))
-
-
-def features(
-    model: Folder,
-    data: Folder,
-    *,
-    out: Folder | None = None,
-    weights: Folder | None = None,
-    console: Console | None = None,
-    **words: Any,
-) -> FeatureTable:
-    """The features of pictures by a pretrained network or a run; kept, and computed only where they are not yet.
-
-    `model` is a network's name, with the weights of `weights` (a file or a name; the published ones if not given), or a
-    run folder. `words`: `layer` (what the classifier is given, if none), `maps` (do not average over places), `views`
-    (how often each picture is looked at: its middle, then as `augment` draws it with `seed`), `precision`, `device`.
-    `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
-
-    >>> import convista
-    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")
-    >>> convista.features(run.path, "digits").features.shape
-    (1797, 1, 84)
-    """
-    _check_folder(data)
-    asked = FeatureRecipe.of(**words)
-    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights))
-    found = feature_table(base, os.fspath(data), asked, console or Console())
-    if out is not None:
-        written(found, Path(out))
-    return found
 
 
 def schedule(
@@ -314,7 +280,7 @@ def doctor(
     for word in words.keys() - VISIT:
         raise UnknownNameError("option", word, VISIT | {"raw", "device", "out"})
     if data is not None and not isinstance(data, tuple):
-        _check_folder(data)
+        check_data(data)
     found = examine(model, data, Recipe.of(**{"batch": 32} | words), raw, device)
     if out is not None:
         write_atomically(Path(out), draw[Path(out).suffix.lower()](found))
@@ -342,7 +308,7 @@ def lr_find(
     >>> 1e-4 < found.lr < 0.1
     True
     """
-    _check_folder(data)
+    check_data(data)
     if "lr" in words:
         raise InputError(f"lr={words['lr']} was given, but lr_find looks for it: leave it out.")
     if out is not None:
@@ -358,13 +324,6 @@ def lr_find(
     return found
 
 
-def _check_folder(data: Any) -> None:
-    if not isinstance(data, str | os.PathLike):
-        raise InputError(
-            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
-        )
-
-
 def _place(
     data: object, out: Folder | None, resume: Folder | None, recipe: Folder | None, words: dict[str, Any]
 ) -> Place:
@@ -375,7 +334,7 @@ def _place(
     if data is not None and resume is not None:
         raise InputError("Pictures to train on and a run to resume were given, but not both can be done.")
     if data is not None:
-        _check_folder(data)
+        check_data(data)
     if place.checkpoint_seconds < 0:
         raise InputError(f"checkpoint_seconds={place.checkpoint_seconds} was given; it must be at least 0.")
     if resume is not None and (words or out is not None or recipe is not None or place.strict):

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, features, looks, runs, schedules
+from convista.cli import costs, doctors, features, likenesses, looks, runs, schedules
 from convista.cli.options import checked, options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError, UnknownNameError
 from convista.files import shown
@@ -213,6 +213,7 @@ schedules.add_to(app)
 runs.add_to(app)
 doctors.add_to(app)
 features.add_to(app)
+likenesses.add_to(app)
 
 
 @app.command("report")

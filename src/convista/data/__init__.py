@@ -16,7 +16,7 @@ from convista.data.chance import permutation
 from convista.data.decode import BadPictureError, Decoded, decode, squared, upright
 from convista.data.folder import Entry, list_pictures
 from convista.data.mixing import Mixing
-from convista.data.opening import lasting_address, open_source
+from convista.data.opening import check_data, lasting_address, open_source
 from convista.data.pictures import (
     Pictures,
     Prepared,
@@ -59,6 +59,7 @@ __all__ = [
     "UnreadableError",
     "centre",
     "channel_statistics",
+    "check_data",
     "complete",
     "decode",
     "drop_conflicts",

@@ -6,14 +6,15 @@ import glob
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from convista.data.folder import SPLIT_NAMES
 from convista.data.shards import ShardSource, expand_braces
 from convista.data.source import DigitsSource, FolderSource, Source, ZipSource, is_junk
-from convista.errors import DataError
+from convista.errors import DataError, InputError
 from convista.files import without_login, without_secrets
 
-__all__ = ["lasting_address", "open_source"]
+__all__ = ["check_data", "lasting_address", "open_source"]
 
 EXPECTED = "Expected a folder with one folder per class, a .zip of one, .tar shards, or 'digits'."
 
@@ -41,6 +42,14 @@ def open_source(data: str | os.PathLike[str]) -> Source:
     except OSError as error:
         found = f"cannot be read ({(error.strerror or str(error)).lower()})"
     raise DataError(f"{data} {found}. {EXPECTED}")
+
+
+def check_data(data: Any) -> None:
+    """Raises `InputError` for what cannot be the name of pictures."""
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(
+            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
+        )
 
 
 def lasting_address(data: str) -> str:

@@ -2,9 +2,10 @@
 
 from convista.reports.comparison import comparison_csv, comparison_page, comparison_rows, setting_rows
 from convista.reports.drawing import draw
+from convista.reports.findings import overview_page
 from convista.reports.health import health_drawing, health_page, loss_over_rate
 from convista.reports.maps import map_page
-from convista.reports.neighbours import neighbours_page
+from convista.reports.neighbours import found_page, neighbours_page
 from convista.reports.page import Material, render
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
@@ -20,11 +21,13 @@ __all__ = [
     "comparison_rows",
     "count",
     "draw",
+    "found_page",
     "health_drawing",
     "health_page",
     "loss_over_rate",
     "map_page",
     "neighbours_page",
+    "overview_page",
     "price_page",
     "rate_curves",
     "render",

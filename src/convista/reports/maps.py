@@ -20,12 +20,13 @@ COLOURS, SHAPES = 6, 6  # each class has its own pair, as far as they go
 UNKNOWN = "class unknown"
 
 
-def map_page(title: str, points: NDArray[np.float64], gallery: Gallery, note: str = "") -> str:
+def map_page(title: str, points: NDArray[np.float64], gallery: Gallery, note: str = "", findings: Any = None) -> str:
     """The page as HTML text, with every picture, style and script inside.
 
     `points` (n, 2) are the places of the gallery's n pictures, x to the right and y upwards, in one unit. Of more than
     2,000 pictures so many, evenly spaced in their order, are shown as pictures, the others as points. `note` says how
-    the map was made. Raises `InputError` where the points are none or do not fit the gallery.
+    the map was made, `findings` what else is known of the pictures (see `overview_page`). Raises `InputError` where the
+    points are none or do not fit the gallery.
     """
     if points.shape != (len(gallery), 2) or not len(gallery) or not np.isfinite(points).all():
         raise InputError(
@@ -52,7 +53,8 @@ def map_page(title: str, points: NDArray[np.float64], gallery: Gallery, note: st
         "side": sheet.side,
         "columns": sheet.columns,
     }
-    return template("map.html").render(title=title, note=note, data=data, sheet=sheet, n=n, pictured=len(seen))
+    words = {"title": title, "note": note, "findings": findings}
+    return template("map.html").render(data=data, sheet=sheet, n=n, pictured=len(seen), **words)
 
 
 def _placed(points: NDArray[np.float64]) -> NDArray[np.float64]:

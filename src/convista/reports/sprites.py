@@ -7,15 +7,17 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convista.data import Pictures
 from convista.errors import InputError
 from convista.files import shown
 
-__all__ = ["Gallery", "Sprite", "sprite"]
+__all__ = ["Gallery", "Sprite", "Stored", "sprite"]
 
 GREY = 128  # what surrounds a picture that is not square
 QUALITY = 85  # of the JPEG
@@ -25,20 +27,22 @@ QUALITY = 85  # of the JPEG
 class Gallery:
     """Pictures as pages show them, each with a name and, where it is known, its class.
 
-    A thumbnail is of bytes: (h, w) or (h, w, 1) grey, (h, w, 3) colour, of any size. Raises `InputError` where one is
-    not, and where there are not as many labels and names.
+    A thumbnail is of bytes: (h, w) or (h, w, 1) grey, (h, w, 3) colour, of any size. `contents`, where given, tell
+    which pictures are the same. Raises `InputError` where a thumbnail is something else, and where there are not as
+    many labels and names.
     """
 
     thumbnails: Sequence[NDArray[np.uint8]]
     labels: Sequence[str | None]
     names: Sequence[str]
+    contents: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         sizes = {"thumbnails": len(self.thumbnails), "labels": len(self.labels), "names": len(self.names)}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{count:,} {what}" for what, count in sizes.items())
             raise InputError(f"There are {told}. Expected one of each for every picture.")
-        for i, pixels in enumerate(self.thumbnails):
+        for i, pixels in enumerate([] if isinstance(self.thumbnails, Stored) else self.thumbnails):
             if pixels.dtype != np.uint8 or not pixels.size or pixels.shape[2:] not in ((), (1,), (3,)):
                 raise InputError(
                     f"Thumbnail {i} is {pixels.dtype} of the shape {pixels.shape}. Expected bytes (uint8) of (h, w), "
@@ -51,6 +55,22 @@ class Gallery:
     def name(self, i: int) -> str:
         """A picture's name, whatever is in it, on one line."""
         return shown(self.names[i])
+
+
+class Stored(Sequence[NDArray[np.uint8]]):
+    """Pictures of a data set as thumbnails; each is read when it is looked at."""
+
+    def __init__(self, pictures: Pictures):
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One picture, (side, side, channels), or several of a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.pictures[index]
 
 
 @dataclass(frozen=True)

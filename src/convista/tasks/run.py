@@ -45,7 +45,7 @@ from convista.recipe import Recipe
 from convista.records import BadFile, Cost, Epoch, Guess, Prediction, Predictions, Score, View
 from convista.training import logits_of, look, score, softmax
 
-__all__ = ["Run"]
+__all__ = ["Run", "named_pictures"]
 
 BATCH = 64
 Picture = str | os.PathLike[str] | Image.Image
@@ -183,7 +183,7 @@ class Run:
         done: list[Prediction] = []
         skipped: list[BadFile] = []
         with quiet_pillow():
-            for name, read in _pictures(images):
+            for name, read in named_pictures(images):
                 try:
                     ready.append((name, self._look(read())))
                 except (BadPictureError, UnreadableError) as error:
@@ -251,12 +251,17 @@ class Run:
             for (name, _), row in zip(ready, softmax(logits.cpu().double().numpy()), strict=True)
         ]
 
-    def _digests(self, *splits: str) -> set[str]:
+    @property
+    def splits(self) -> dict[str, str]:
+        """The split, train, val or test, of each picture that the run has used, by the hash of its content."""
         with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return {row["digest"] for row in csv.DictReader(file) if row["split"] in splits}
+            return {row["digest"]: row["split"] for row in csv.DictReader(file)}
+
+    def _digests(self, *splits: str) -> set[str]:
+        return {digest for digest, split in self.splits.items() if split in splits}
 
 
-def _pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
+def named_pictures(images: Picture | Iterable[Picture]) -> Iterable[tuple[str, Any]]:
     """(name, function that reads it) for every picture meant by `images`."""
     one = isinstance(images, str | os.PathLike | Image.Image) or not isinstance(images, Iterable)
     several: list[object] = [images] if one else list(images)  # type: ignore[arg-type]

@@ -2,14 +2,16 @@
 
 from convista.transfer.doubts import Suspect, suspects
 from convista.transfer.extract import Features, Views, features_of
-from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates
+from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates, usual_threshold
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.learn import Start, resume_from, start_of, sweep_start, train_from, way_from
 from convista.transfer.logistic import softmax_probe
+from convista.transfer.lookup import Neighbour, Neighbours, Query, find_neighbours, source_of
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
+from convista.transfer.overview import Overview, overview_of
 from convista.transfer.plan import tuned_recipe
-from convista.transfer.pretrained import Pretrained, pretrained
+from convista.transfer.pretrained import Pretrained, is_run, pretrained
 from convista.transfer.probe import Probe, ridge
 from convista.transfer.retrieval import Retrieval, retrieval
 from convista.transfer.store import FeatureStore, fingerprint, store_key
@@ -25,9 +27,13 @@ __all__ = [
     "Features",
     "HeadEpoch",
     "HeadRecipe",
+    "Neighbour",
+    "Neighbours",
+    "Overview",
     "Pretrained",
     "Principal",
     "Probe",
+    "Query",
     "Retrieval",
     "Start",
     "Suspect",
@@ -37,10 +43,13 @@ __all__ = [
     "duplicates",
     "feature_table",
     "features_of",
+    "find_neighbours",
     "fingerprint",
+    "is_run",
     "knn",
     "knn_accuracy",
     "nearest",
+    "overview_of",
     "pca",
     "pretrained",
     "project",
@@ -48,6 +57,7 @@ __all__ = [
     "retrieval",
     "ridge",
     "softmax_probe",
+    "source_of",
     "start_of",
     "store_key",
     "suspects",
@@ -55,6 +65,7 @@ __all__ = [
     "train_from",
     "train_head",
     "tuned_recipe",
+    "usual_threshold",
     "way_from",
     "written",
 ]

@@ -16,10 +16,12 @@ from convista.errors import InputError
 from convista.transfer.neighbours import nearest
 from convista.transfer.points import chunks, class_numbers, points_of
 
-__all__ = ["Disagreement", "Duplicates", "disagreeing", "duplicates"]
+__all__ = ["Disagreement", "Duplicates", "disagreeing", "duplicates", "usual_threshold"]
 
 ROUNDING = 1e-12  # of a cosine in float64, generously: equal rows are duplicates at the threshold 1
 SCORES = 1 << 22  # scores in memory at a time
+SAMPLE = 1000  # pictures that tell how far apart nearest ones usually are
+CLOSE = 0.4  # times that distance is as near as two views of one thing; see docs/results/neighbours.md
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def duplicates(features: ArrayLike | Tensor, threshold: float) -> list[Duplicate
         members.setdefault(group, []).append(row)
     found = [Duplicates(tuple(m), float(1 - closest[m].min())) for m in members.values() if len(m) > 1]
     return sorted(found, key=lambda group: (-group.similarity, group.rows))
+
+
+def usual_threshold(features: ArrayLike | Tensor) -> float:
+    """The cosine from which two of n pictures are near-duplicates, by what is usual among them: features (n, D).
+
+    It is that of pictures 0.4 times as far apart as a picture and its nearest usually are (the median of 1,000): how
+    similar all pictures of a set are depends on the network. Raises `InputError` as `duplicates` does.
+    """
+    (points,) = points_of("cosine", features=features)
+    n = len(points)
+    if n < 3:
+        return 1.0
+    some = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).round().astype(np.int64))
+    distances, _ = nearest(points.numbers[some], points.numbers, 2, "cosine")
+    return float(1 - CLOSE * np.median(distances[:, 1]))
 
 
 def disagreeing(features: ArrayLike | Tensor, labels: Any, k: int = 10, metric: str = "cosine") -> list[Disagreement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from convista.records import Preprocessing, View
 from convista.tasks import Run
 from convista.tasks.network import network_of
 
-__all__ = ["Pretrained", "pretrained"]
+__all__ = ["Pretrained", "is_run", "pretrained"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,14 @@ class Pretrained:
     source: str
     weights: str | None
 
+    @property
+    def run(self) -> Run | None:
+        """The run that the network comes from; None where it comes from none."""
+        return Run.load(self.source) if is_run(self.source) else None
+
     def for_classes(self, classes: int) -> nn.Module:
         """The same network with a new last layer."""
-        if not _is_run(self.source):
+        if not is_run(self.source):
             return create(self.source, classes, self.view.channels, weights=self.weights)
         recipe = Run.load(self.source).recipe
         net = network_of(recipe, classes, self.view.channels, self.view.image)()
@@ -37,13 +43,13 @@ class Pretrained:
         return net
 
 
-def pretrained(source: str, weights: str | None = None) -> Pretrained:
+def pretrained(source: str, weights: str | None = None, word: str = "--from ") -> Pretrained:
     """A run folder, or a network's name with weights: a file, a name that `create` knows, else the published ones.
 
-    Raises `UnknownNameError`, `InputError`, and `WeightsError` where the weights cannot be had or do not say how they
-    want to see a picture.
+    `word` stands before the name on the command line. Raises `UnknownNameError`, `InputError`, and `WeightsError` where
+    the weights cannot be had or do not say how they want to see a picture.
     """
-    if _is_run(source):
+    if is_run(source) or os.sep in source:  # no network has such a name: the error is about run folders
         if weights is not None:
             raise InputError(f"--weights {weights} was given beside the run {source}, which has its own.")
         run = Run.load(source)
@@ -54,7 +60,7 @@ def pretrained(source: str, weights: str | None = None) -> Pretrained:
     try:
         net = create(source, weights=weights or "published")
     except WeightsError as error:
-        raise (WeightsError(f"{error} As in: --from {source} --weights FILE") if weights is None else error) from None
+        raise (WeightsError(f"{error} As in: {word}{source} --weights FILE") if weights is None else error) from None
     weights = weights or "published"
     return Pretrained(net, _view(getattr(net, "preprocessing", None), weights), source, source, weights)
 
@@ -65,5 +71,6 @@ def _view(how: Preprocessing | None, weights: str) -> View:
     return View(how.crop, max(how.crop, how.resize), len(how.mean), how.mean, how.std)
 
 
-def _is_run(source: str) -> bool:
+def is_run(source: str) -> bool:
+    """Whether this is a run folder."""
     return (Path(source) / "run.json").is_file()

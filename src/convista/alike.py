@@ -1,0 +1,139 @@
+"""The verbs on what pictures have in common: their features, their neighbours, their map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from convista.data import Source, check_data
+from convista.files import check_page, write_atomically
+from convista.recipe import FeatureRecipe, MapRecipe, NeighbourRecipe
+from convista.reports import found_page, overview_page
+from convista.tasks.run import Picture
+from convista.training import Console
+from convista.transfer import (
+    FeatureTable,
+    Neighbours,
+    Overview,
+    Pretrained,
+    feature_table,
+    find_neighbours,
+    is_run,
+    overview_of,
+    pretrained,
+    source_of,
+    written,
+)
+
+__all__ = ["features", "map", "neighbours"]
+
+Folder = str | os.PathLike[str]
+
+
+def features(
+    model: Folder,
+    data: Folder,
+    *,
+    out: Folder | None = None,
+    weights: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> FeatureTable:
+    """The features of pictures by a pretrained network or a run; kept, and computed only where they are not yet.
+
+    `model` is a network's name, with the weights of `weights` (a file or a name; the published ones if not given), or a
+    run folder. `words`: `layer` (what the classifier is given, if none), `maps` (do not average over places), `views`
+    (how often each picture is looked at: its middle, then as `augment` draws it with `seed`), `precision`, `device`.
+    `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")
+    >>> convista.features(run.path, "digits").features.shape
+    (1797, 1, 84)
+    """
+    check_data(data)
+    asked = FeatureRecipe.of(**words)
+    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights), "")
+    found = feature_table(base, os.fspath(data), asked, console or Console())
+    if out is not None:
+        written(found, Path(out))
+    return found
+
+
+def neighbours(
+    model: Folder,
+    queries: Picture | Iterable[Picture],
+    *,
+    data: Folder | None = None,
+    out: Folder | None = None,
+    weights: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> Neighbours:
+    """The pictures of a data set that look most alike to each query, in the eyes of a network.
+
+    `model` and `weights` are those of `features`. `queries` are files, folders, patterns or Pillow images. `data` is a
+    folder of pictures, with or without classes; a run's own pictures if not given. `words`: `top` (10), `metric`
+    ("cosine" or "l2"), `layer`, `precision`, `device`. `out` is a page (.html) to write. Features are kept, and found
+    again. Raises an `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "near")
+    >>> from PIL import Image
+    >>> found = convista.neighbours(run.path, Image.new("L", (8, 8)), top=3, metric="l2")
+    >>> len(found.queries[0].neighbours), found.pictures
+    (3, 1797)
+    """
+    if out is not None:
+        check_page(Path(out))
+    asked = NeighbourRecipe.of(**words)
+    base, source = _opened(model, data, weights)
+    found = find_neighbours(base, queries, source, asked, console or Console())
+    if out is not None:
+        write_atomically(Path(out), found_page(found))
+    return found
+
+
+def map(  # noqa: A001  # the verb's name
+    model: Folder,
+    data: Folder | None = None,
+    *,
+    out: Folder | None = None,
+    weights: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> Overview:
+    """A data set in the eyes of a network: who lies beside whom, what is double, which labels are in doubt.
+
+    `model` and `weights` are those of `features`; `data` is a folder of pictures, a run's own if not given. Without
+    classes the map and the near-duplicates remain. `words`: `method` ("tsne", "pca"), `alike` (the cosine from which
+    pictures are near-duplicates), `layer`, `precision`, `seed`, `device`. `out` is a page (.html) to write. Raises an
+    `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "mapped")
+    >>> found = convista.map(run.path, method="pca")
+    >>> found.points.shape, found.retrieval.scores["recall@1"] > found.retrieval.floor["recall@1"]
+    ((1797, 2), True)
+    """
+    if out is not None:
+        check_page(Path(out))
+    asked = MapRecipe.of(**words)
+    base, source = _opened(model, data, weights)
+    found = overview_of(base, source, asked, console or Console())
+    if out is not None:
+        write_atomically(Path(out), overview_page(found))
+    return found
+
+
+def _opened(model: Folder, data: Folder | None, weights: Folder | None) -> tuple[Pretrained, Source]:
+    """The network and the pictures; what cannot be there is said before weights are looked for."""
+    if data is not None:
+        check_data(data)
+    name, place = os.fspath(model), None if data is None else os.fspath(data)
+    if place is not None or not (is_run(name) or os.sep in name):
+        source_of(name, None, place)
+    base = pretrained(name, None if weights is None else os.fspath(weights), "")
+    return base, source_of(name, base, place)
