@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
-    from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
+    from convista.pricing import beside, cost, largest_batch, measure, memory, scale, what_if
     from convista.recipe import Recipe
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
+    from convista.transfer.verbs import pick, shift
     from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "report",
     "scale",
     "schedule",
+    "shift",
     "spec",
     "sweep",
     "train",
@@ -74,11 +76,12 @@ HOMES = {
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
-    "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
+    "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "scale", "what_if"],
     "recipe": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],
+    "transfer.verbs": ["pick", "shift"],
     "verbs": [
         "augment",
         "compare",

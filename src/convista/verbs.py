@@ -74,6 +74,7 @@ def train(
     recipe: Folder | None = None,
     from_: Folder | None = None,
     weights: Folder | None = None,
+    adapt: str | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Run:
@@ -85,8 +86,8 @@ def train(
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
     recipe. `from_` begins with a pretrained network: a name or a run, with the weights of `weights`, a file or a name
-    (the published ones if not given); only a head is learned, on features that are kept. `console` hears what
-    happens. Raises an `InputError` that says what to mend.
+    (the published ones if not given); only a head is learned, on features that are kept; `adapt` fits the network to
+    the pictures first: "pixels", "norms". `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
@@ -95,8 +96,8 @@ def train(
     """
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
-    if from_ is None and weights is not None:
-        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
+    if from_ is None and (weights or adapt):
+        raise InputError(f"--{'weights' if weights else 'adapt'} was given without --from, which says of which network.")
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = _planned(recipe, words, {})
@@ -108,7 +109,7 @@ def train(
             begun = resume_from if learned else resume_classifier
             run = begun(resume, place, console, world)
         elif from_ is not None:
-            start = Start(os.fspath(from_), None if weights is None else os.fspath(weights))
+            start = Start(os.fspath(from_), None if weights is None else os.fspath(weights), adapt=adapt or "none")
             run = train_from(os.fspath(data or ""), start, _head_recipe(words, from_), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
@@ -146,8 +147,8 @@ def features(
 
     `model` is a network's name, with the weights of `weights` (a file or a name; the published ones if not given), or a
     run folder. `words`: `layer` (what the classifier is given, if none), `maps` (do not average over places), `views`
-    (how often each picture is looked at: its middle, then as `augment` draws it with `seed`), `precision`, `device`.
-    `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
+    (how often each picture is looked at: its middle, then as `augment` draws it with `seed`), `adapt`, `precision`,
+    `device`. `out` is a folder, or a file that ends in .npz or .parquet. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, limit=100, out=tmp / "seen")

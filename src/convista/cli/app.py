@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, features, looks, runs, schedules
+from convista.cli import costs, doctors, features, looks, runs, schedules, shifts
 from convista.cli.options import options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -77,6 +77,12 @@ def _train(
     weights: Annotated[
         str | None, typer.Option(metavar="FILE|NAME", help="Weights for --from; the published ones if not given.")
     ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from: fit the pictures' channels or the network's statistics first (none, pixels, norms)."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
@@ -95,9 +101,9 @@ def _train(
     words = typed(context, words)
     many = runs.sweeps(axes, resume, recipe, words)
     words |= {"out": out, "resume": resume, "recipe": recipe}
-    if many and (from_ or weights):
+    if many and (from_ or weights or adapt):
         raise InputError("--from learns one head: leave --sweep out, and the recipe's [sweep].")
-    words |= {} if many else {"from_": from_, "weights": weights}
+    words |= {} if many else {"from_": from_, "weights": weights, "adapt": adapt}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
         found = train_many(pictures, axes, console=console, **words) if many else None
@@ -209,6 +215,7 @@ schedules.add_to(app)
 runs.add_to(app)
 doctors.add_to(app)
 features.add_to(app)
+shifts.add_to(app)
 
 
 @app.command("report")

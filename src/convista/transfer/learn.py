@@ -26,6 +26,7 @@ from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_str
 from convista.tasks.verdict import close
 from convista.training import Console, World, with_defaults
 from convista.training.state import epochs_csv
+from convista.transfer.adapt import adapted, check_adaptation
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import softmax_probe
@@ -42,12 +43,17 @@ DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
 @dataclass(frozen=True)
 class Start:
     """What is begun with: `source` is a network's name or a run, `weights` a file or name of weights (the published
-    ones if not given), `views` how many looks of each training picture are kept.
+    ones if not given), `views` how many looks of each training picture are kept, `adapt` how the network is brought
+    nearer to the training pictures first (see `adapted`).
     """
 
     source: str
     weights: str | None = None
     views: int = 4
+    adapt: str = "none"
+
+    def __post_init__(self) -> None:
+        check_adaptation(self.adapt)
 
 
 def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
@@ -65,6 +71,7 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         recipe = _decided(recipe, base, device)
         prepared = prepare_once(source, out, base.view.channels, base.view.stored, recipe, console, world)
         refuse_if_strict(prepared, place.strict)
+        base = adapted(base, prepared.splits["train"], start.adapt, device)
         if recipe.flip is None and flip_changes_class(prepared.labels):
             recipe = recipe.with_(flip=False)
         net = base.for_classes(len(prepared.labels))
@@ -86,6 +93,7 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     prepared = prepare_once(source, run.path, base.view.channels, base.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
+    base = adapted(base, prepared.splits["train"], start.adapt, device)
     return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, device, console)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convista.data import (
     Entry,
+    Pictures,
     Source,
     inspect,
     list_pictures,
@@ -18,20 +19,22 @@ from convista.data import (
     open_source,
     pictures_of,
     read_policy,
+    reasons,
     user_cache,
 )
 from convista.devices import pick_device
 from convista.errors import DataError, InputError
 from convista.files import check_parent, make_folder, write_atomically
 from convista.recipe import FeatureRecipe
-from convista.records import BadFile
+from convista.records import BadFile, View
 from convista.tasks.preparing import fast_precision
 from convista.training import Console
+from convista.transfer.adapt import adapted
 from convista.transfer.extract import Progress, Views, features_of
 from convista.transfer.pretrained import Pretrained
 from convista.transfer.trunk import Trunk
 
-__all__ = ["KEPT", "FeatureTable", "feature_table", "written"]
+__all__ = ["KEPT", "FeatureTable", "feature_table", "read_pictures", "trunk_of", "usable", "written"]
 
 KEPT = "features"  # where in the user's cache features lie
 KINDS = (".npz", ".parquet")
@@ -67,29 +70,49 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
 
     Raises `DataError` where there is no usable picture, `UnknownNameError` for a layer that is not there.
     """
-    device, source, policy = pick_device(asked.device), open_source(data), read_policy(asked.augment)
-    precision = fast_precision(device) if asked.precision == "auto" else asked.precision
-    trunk = Trunk(base.net, base.view, device, asked.layer or "", asked.maps, precision)
-    entries, bad = _everything(source)
-    side, channels = base.view.stored, base.view.channels
-    cache = open_cache((user_cache(),), side, channels)
-    found, damaged, _ = inspect(source, entries, side, channels, cache, console.reading)
-    if not found:
-        raise DataError(f"There is no usable picture in '{source.name}' ({len(damaged) + len(bad)} files are none).")
-    labels = tuple(sorted({picture.label for picture in found}))
-    pictures = pictures_of(source, cache, (side, side, channels), found, labels)
-    progress: Progress = console.reading
-    made = features_of(trunk, pictures, Views(asked.views, policy, asked.seed), user_cache() / KEPT, progress)
+    source, views = open_source(data), Views(asked.views, read_policy(asked.augment), asked.seed)
+    trunk = trunk_of(base, asked)
+    pictures, bad = usable(source, base.view, console.reading)
+    if asked.adapt != "none":
+        trunk = trunk_of(adapted(base, pictures, asked.adapt, trunk.device), asked)
+    made = features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
     return FeatureTable(
         base.model,
-        tuple(picture.path for picture in found),
-        tuple(picture.label for picture in found),
+        tuple(picture.path for picture in pictures.pictures),
+        tuple(picture.label for picture in pictures.pictures),
         made.values,
         made.computed,
         made.reused,
         made.seconds,
-        (*bad, *damaged),
+        bad,
     )
+
+
+def trunk_of(base: Pretrained, asked: FeatureRecipe) -> Trunk:
+    """The network up to the layer that is asked for. Raises `UnknownNameError` where there is none of that name."""
+    device = pick_device(asked.device)
+    precision = fast_precision(device) if asked.precision == "auto" else asked.precision
+    return Trunk(base.net, base.view, device, asked.layer or "", asked.maps, precision)
+
+
+def read_pictures(source: Source, view: View, progress: Progress | None = None) -> tuple[Pictures, tuple[BadFile, ...]]:
+    """Every picture of a source as the network's `view` keeps it, whether folders name classes or not, and the files
+    that are none. Raises `DataError` where there is no file.
+    """
+    entries, bad = _everything(source)
+    shape = (view.stored, view.stored, view.channels)
+    cache = open_cache((user_cache(),), view.stored, view.channels)
+    found, damaged, _ = inspect(source, entries, view.stored, view.channels, cache, progress)
+    labels = sorted({picture.label for picture in found})
+    return pictures_of(source, cache, shape, found, labels), (*bad, *damaged)
+
+
+def usable(source: Source, view: View, progress: Progress | None = None) -> tuple[Pictures, tuple[BadFile, ...]]:
+    """`read_pictures`, of which there must be some. Raises `DataError`."""
+    pictures, bad = read_pictures(source, view, progress)
+    if not len(pictures):
+        raise DataError(f"There is no usable picture in '{source.name}' ({len(bad)} files are none). {reasons(bad)}")
+    return pictures, bad
 
 
 def written(table: FeatureTable, out: Path) -> Path:
