@@ -121,8 +121,8 @@ def _pick(
     from_data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Rank networks by a probe on these pictures, folders of classes.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="With --from-data: at most so many pictures.")] = 2000,
-    device: Annotated[str, typer.Option(help="With --from-data: auto, cpu, cuda or mps.")] = "auto",
+    limit: Annotated[int | None, typer.Option(help="With --from-data: at most so many pictures (2000).")] = None,
+    device: Annotated[str | None, typer.Option(help="With --from-data: auto, cpu, cuda or mps.")] = None,
     json: Json = False,
     out: Out = None,
     **budget: Any,
@@ -133,8 +133,9 @@ def _pick(
     if from_data is not None:
         _pick_from(from_data, networks or [], {"limit": limit, "device": device} | budget, json, out)
         return
-    if networks:
-        raise InputError(f"{networks[0]} was given without --from-data, the pictures to try it on.")
+    if networks or limit or device:
+        said = networks[0] if networks else "--limit" if limit else "--device"
+        raise InputError(f"{said} was given without --from-data, the pictures to try networks on.")
     from convista.cli import prices
     from convista.pricing import pick
 

@@ -53,8 +53,8 @@ def pick(
     *,
     from_data: Folder | None = None,
     networks: Sequence[Folder] = (),
-    limit: int = LIMIT,
-    device: str = "auto",
+    limit: int | None = None,
+    device: str | None = None,
     console: Console | None = None,
     say: Callable[[str], None] = lambda _: None,
     **words: Any,
@@ -63,7 +63,7 @@ def pick(
 
     `words` are those of `Budget`; see `convista.pricing.pick`. With `from_data`, a folder with one folder per class,
     the networks are tried: `networks` are names, `NAME=WEIGHTS` and run folders, else all of the budget with published
-    weights, and a probe's accuracy on at most `limit` of the pictures ranks them. Raises an `InputError` that says what
+    weights, and a probe's accuracy on at most `limit` of the pictures (2,000) ranks them. Raises an `InputError` that says what
     to mend.
 
     >>> import convista
@@ -72,14 +72,16 @@ def pick(
     """
     named = [networks] if isinstance(networks, str | os.PathLike) else networks
     if from_data is None:
-        if named:
-            raise InputError(f"{os.fspath(named[0])} was given without --from-data, the pictures to try it on.")
+        if named or limit or device:
+            said = os.fspath(named[0]) if named else "limit" if limit else "device"
+            raise InputError(f"{said} was given without --from-data, the pictures to try networks on.")
         return pick_by_price(say=say, **words)
+    limit = LIMIT if limit is None else limit
     _check_limit(limit)
     known = list(Budget.__dataclass_fields__)
     if unknown := sorted(words.keys() - set(known)):
         raise UnknownNameError("bound", unknown[0], [*known, "from_data", "networks", "limit", "device"])
-    budget, place, source = Budget(**words), pick_device(device), open_source(from_data)
+    budget, place, source = Budget(**words), pick_device(device or "auto"), open_source(from_data)
     return ranking(source, [os.fspath(one) for one in named], budget, place, limit, console)
 
 
