@@ -1,6 +1,9 @@
 """Sunny and cloudy: a two-layer network with tanh, whose inputs shift, and two cures that need no classes.
 
-Measured: not yet
+Measured: 10 seeds, digits, test top-1 (floor 0.10), trained in the sun. Plain tanh: 0.976 ± 0.006 in the sun, 0.674 ±
+0.057 at dusk, 0.570 ± 0.108 in fog; with batch normalisation worse, 0.460 ± 0.115 and 0.384 ± 0.136. Pixels fitted to the
+new light bring both back to 0.974 and more, and so do statistics measured anew, where there are any. The collapse and
+the cures show. That tanh saturates does not: in fog 0.23 of the hidden values lie beyond 0.95, in the sun 0.46.
 python -m recipes.shift
 """
 
@@ -15,7 +18,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from convista.data import Normalise, Pictures, channel_statistics, eval_view, global_batches, open_source, prepare
+from convista.data import (
+    Normalise,
+    Pictures,
+    channel_statistics,
+    eval_view,
+    global_batches,
+    open_cache,
+    open_source,
+    prepare,
+    user_cache,
+)
 from convista.records import View
 from convista.transfer import Pretrained, adapted
 
@@ -77,8 +90,9 @@ def judged(base: Pretrained, pictures: Pictures) -> tuple[float, float]:
 def measured(seeds: Sequence[int] = range(10), epochs: int = 30, limit: int | None = None) -> Table:
     """Trained in the sun, judged under each sky, as it is and with each cure; a seed decides weights and splits."""
     table: Table = {}
+    cache = open_cache((user_cache(),), 8, 1)
     for seed in seeds:
-        splits = prepare(open_source("digits"), 8, 1, seed, None, limit=limit).splits
+        splits = prepare(open_source("digits"), 8, 1, seed, cache, limit=limit).splits
         view = View(8, 8, 1, *channel_statistics(splits["train"]))
         for name, cures in CURES.items():
             torch.manual_seed(seed)

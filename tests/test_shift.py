@@ -286,10 +286,11 @@ def test_what_was_adapted_is_what_the_run_has(how: str, photos: Path, run: Path,
 
 
 def test_features_of_an_adapted_network_are_kept_apart(photos: Path, run: Path) -> None:
-    plain, fitted = convista.features(run, photos), convista.features(run, photos, adapt="norms")
+    plain = convista.features(run, photos, layer="conv2_x")
+    fitted = convista.features(run, photos, layer="conv2_x", adapt="norms")
     assert fitted.computed == len(fitted.paths)
     assert not np.array_equal(plain.features, fitted.features)
-    assert convista.features(run, photos, adapt="norms").computed == 0
+    assert convista.features(run, photos, layer="conv2_x", adapt="norms").computed == 0
     begin = pretrained(str(run))
     part = prepare(open_source(photos), begin.view.stored, 3, 0, None).splits["train"]
     other = adapted(begin, part, "pixels")

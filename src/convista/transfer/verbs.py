@@ -63,8 +63,8 @@ def pick(
 
     `words` are those of `Budget`; see `convista.pricing.pick`. With `from_data`, a folder with one folder per class,
     the networks are tried: `networks` are names, `NAME=WEIGHTS` and run folders, else all of the budget with published
-    weights, and a probe's accuracy on at most `limit` of the pictures (2,000) ranks them. Raises an `InputError` that says what
-    to mend.
+    weights, and a probe's accuracy on at most `limit` of the pictures, 2,000 if not given, ranks them. Raises an
+    `InputError` that says what to mend.
 
     >>> import convista
     >>> [network.name for network in convista.pick(max_params="5M", max_macs="600M", min_top1=71).fits]
