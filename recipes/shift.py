@@ -1,9 +1,9 @@
 """Sunny and cloudy: a two-layer network with tanh, whose inputs shift, and two cures that need no classes.
 
 Measured: 10 seeds, digits, test top-1 (floor 0.10), trained in the sun. Plain tanh: 0.976 ± 0.006 in the sun, 0.674 ±
-0.057 at dusk, 0.570 ± 0.108 in fog; with batch normalisation worse, 0.460 ± 0.115 and 0.384 ± 0.136. Pixels fitted to the
-new light bring both back to 0.974 and more, and so do statistics measured anew, where there are any. The collapse and
-the cures show. That tanh saturates does not: in fog 0.23 of the hidden values lie beyond 0.95, in the sun 0.46.
+0.057 at dusk, 0.570 ± 0.108 in fog; with batch normalisation worse, 0.460 ± 0.115 and 0.384 ± 0.136. Pixels fitted to
+the new light bring both back to 0.974 and more, and so do statistics measured anew, where there are any. The collapse
+and the cures show. That tanh saturates does not: in fog 0.23 of the hidden values lie beyond 0.95, in the sun 0.46.
 python -m recipes.shift
 """
 
