@@ -97,9 +97,7 @@ def train(
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
     if from_ is None and (weights or adapt):
-        raise InputError(
-            f"--{'weights' if weights else 'adapt'} was given without --from, which says of which network."
-        )
+        raise InputError(f"--{'weights' if weights else 'adapt'} was given without --from, which names the network.")
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = _planned(recipe, words, {})

@@ -52,4 +52,4 @@ def ranking_text(found: Ranking) -> str:
         for one in found.networks
     ]  # fmt: skip
     lines = [found.note, "", table([head, *body], left=(0, 1, 2))]
-    return "\n".join([*lines, *(f"not tried: {one.name}: {one.why}" for one in found.left_out)])
+    return "\n".join([*lines, *(f"not tried: {one.name}: {one.why.splitlines()[0]}" for one in found.left_out)])
