@@ -70,7 +70,8 @@ def shift(base: Pretrained, pictures: Pictures, most: int = 256) -> Shift:
     The distance of a channel is Hellinger's between two normal distributions, of what flows into a normalisation layer
     now and of what did in pretraining, whose mean and variance the layer keeps. It lies in 0..1, so no channel that
     hardly ever changed can outweigh the others, as it would where differences are divided by its deviation; of layers,
-    stages and the network it is the root of the mean square. The network is not changed. Raises `DataError` for none.
+    stages and the network it is the root of the mean square. A run of few steps has statistics that lag behind its
+    weights, which counts as distance, too. The network is not changed. Raises `DataError` for no picture.
     """
     if not len(pictures):
         raise DataError("There is no picture whose distance from pretraining could be told.")

@@ -40,8 +40,9 @@ def shift(
 
     >>> import convista
     >>> run = convista.train("digits", model="resnet20", image=8, epochs=1, limit=100, out=tmp / "seen")
-    >>> convista.shift(run.path, "digits", limit=100).shift.word
-    'near'
+    >>> found = convista.shift(run.path, "digits", limit=100)
+    >>> found.pictures, [effect.how for effect in found.effects]
+    (100, ['none', 'pixels', 'norms'])
     """
     _check_limit(limit)
     place, source = pick_device(device), open_source(data)
