@@ -135,7 +135,8 @@ class _Moments:
         overlap = (2 * (var * var0).sqrt() / (var + var0)).sqrt() * torch.exp(
             -((mean - mean0) ** 2) / (4 * (var + var0))
         )
-        return torch.ones_like(overlap) - overlap
+        squares: Tensor = 1 - overlap
+        return squares
 
 
 def _distances(base: Pretrained, pictures: Pictures, chosen: np.ndarray) -> dict[str, Tensor]:
