@@ -22,16 +22,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convista.alike import features, map, neighbours  # noqa: A004
     from convista.blocks import Net, Spec
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
-    from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
+    from convista.pricing import beside, cost, largest_batch, measure, memory, scale, what_if
     from convista.recipe import Recipe
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
+    from convista.transfer_verbs import features, map, neighbours, pick, shift  # noqa: A004
     from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "report",
     "scale",
     "schedule",
+    "shift",
     "spec",
     "sweep",
     "train",
@@ -73,16 +74,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 HOMES = {
-    "alike": ["features", "map", "neighbours"],
     "blocks": ["Net", "Spec"],
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
-    "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
+    "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "scale", "what_if"],
     "recipe": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],
+    "transfer_verbs": ["features", "map", "neighbours", "pick", "shift"],
     "verbs": [
         "augment",
         "compare",

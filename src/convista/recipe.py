@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from convista.errors import InputError, UnknownNameError
 
 __all__ = [
+    "ADAPT_NAMES",
     "INIT_NAMES",
     "KINDS",
     "OPTIMIZER_NAMES",
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 YOURS = "package.module:function"
 MOST = {"mixup": 100, "cutmix": 100, "seed": 2**63 - 1}  # words whose values have an upper end, too
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
+ADAPT_NAMES = ("none", "pixels", "norms")
 INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
 
@@ -186,6 +188,9 @@ class Looks:
 class FeatureRecipe:
     """Which features: of which layer, averaged over places or not, in how many views."""
 
+    adapt: str = _word(
+        "none", "Bring the network nearer to the pictures: by their channels, or its statistics.", choices=ADAPT_NAMES
+    )
     layer: str | None = _word(None, "Take what this layer puts out; what the classifier is given, if not named.")
     maps: bool = _word(False, "Keep maps as they are, do not average over their places.")
     views: int = _word(1, "Looks at each picture: its middle, then as --augment draws it.", 1)

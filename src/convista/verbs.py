@@ -83,6 +83,7 @@ def train(
     recipe: Folder | None = None,
     from_: Folder | None = None,
     weights: Folder | None = None,
+    adapt: str | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Run:
@@ -94,8 +95,8 @@ def train(
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
     recipe. `from_` begins with a pretrained network: a name or a run, with the weights of `weights`, a file or a name
-    (the published ones if not given); only a head is learned, on features that are kept. `console` hears what
-    happens. Raises an `InputError` that says what to mend.
+    (the published ones if not given); only a head is learned, on features that are kept; `adapt` fits the network to
+    the pictures first: "pixels", "norms". `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
@@ -104,7 +105,7 @@ def train(
     """
     console = console or Console(command=_as_call("train", data, out, recipe, words))
     place = _place(data, out, resume, recipe, words)
-    start = start_of(from_, weights)
+    start = start_of(from_, weights, adapt)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     words, axes = planned(recipe, words)
@@ -178,15 +179,16 @@ def sweep(
     recipe: Folder | None = None,
     from_: Folder | None = None,
     weights: Folder | None = None,
+    adapt: str | None = None,
     console: Console | None = None,
     **words: Any,
 ) -> Comparison:
     """Trains every combination of the values that `axes` names, one after another, and compares the runs.
 
     `axes` is such as `{"lr": [1e-3, 3e-3], "seed": range(5)}` or `["lr=1e-3,3e-3", "seed=0..4"]`; a recipe's table
-    `[sweep]` holds some, too. The other words are those of `train`, `from_` and `weights` among them; one with a list
-    of values is an axis as well. Each run has its folder in that of the sweep; `resume=FOLDER` goes on with a sweep
-    that was interrupted. A run that fails is noted and the others go on.
+    `[sweep]` holds some, too. The other words are those of `train`, `from_`, `weights` and `adapt` among them; one with
+    a list of values is an axis as well. Each run has its folder in that of the sweep; `resume=FOLDER` goes on with a
+    sweep that was interrupted. A run that fails is noted and the others go on.
 
     >>> import convista
     >>> found = convista.sweep("digits", ["seed=0..1"], model="lenet5", epochs=1, out=tmp / "sweep")
@@ -204,7 +206,7 @@ def sweep(
     words, found = planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
-    start = start_of(from_, weights)
+    start = start_of(from_, weights, adapt)
     if start is not None:
         tuned_recipe(words | {word: values[0] for word, values in found.items()}, start.source)
     return train_sweep(os.fspath(data or ""), words, found, place, console, _reported, _way(start))

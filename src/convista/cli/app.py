@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, features, likenesses, looks, runs, schedules
+from convista.cli import costs, doctors, features, likenesses, looks, runs, schedules, shifts
 from convista.cli.options import checked, options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError, UnknownNameError
 from convista.files import shown
@@ -84,6 +84,12 @@ def _train(
     weights: Annotated[
         str | None, typer.Option(metavar="FILE|NAME", help="Weights for --from; the published ones if not given.")
     ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from: fit the pictures' channels or the network's statistics first (none, pixels, norms)."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file is unusable.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files for TensorBoard into the run folder.")
@@ -101,7 +107,7 @@ def _train(
     from convista.verbs import train
 
     many = runs.sweeps(axes, resume, recipe, words)
-    words |= {"out": out, "resume": resume, "recipe": recipe, "from_": from_, "weights": weights}
+    words |= {"out": out, "resume": resume, "recipe": recipe, "from_": from_, "weights": weights, "adapt": adapt}
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
         found = train_many(pictures, axes, console=console, **words) if many else None
@@ -214,6 +220,7 @@ runs.add_to(app)
 doctors.add_to(app)
 features.add_to(app)
 likenesses.add_to(app)
+shifts.add_to(app)
 
 
 @app.command("report")

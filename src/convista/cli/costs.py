@@ -113,10 +113,29 @@ def _check(question: Question, names: list[str], out: Path | None) -> None:
 
 
 @options_of(Budget)
-def _pick(json: Json = False, out: Out = None, **budget: Any) -> None:
-    """List the networks that fit a budget, best first, and say what keeps the others out."""
+def _pick(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NETWORK[=WEIGHTS]…]", help="With --from-data: try these, or run folders, only."),
+    ] = None,
+    from_data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Rank networks by a probe on these pictures, folders of classes.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="With --from-data: at most so many pictures (2000).")] = None,
+    device: Annotated[str | None, typer.Option(help="With --from-data: auto, cpu, cuda or mps.")] = None,
+    json: Json = False,
+    out: Out = None,
+    **budget: Any,
+) -> None:
+    """List the networks that fit a budget, best first, and say what keeps the others out; or try them on pictures."""
     _check_out(out)
     given = Budget(**budget)  # before torch is loaded
+    if from_data is not None:
+        _pick_from(from_data, networks or [], {"limit": limit, "device": device} | budget, json, out)
+        return
+    if networks or limit or device:
+        said = networks[0] if networks else "--limit" if limit else "--device"
+        raise InputError(f"{said} was given without --from-data, the pictures to try networks on.")
     from convista.cli import prices
     from convista.pricing import pick
 
@@ -124,6 +143,21 @@ def _pick(json: Json = False, out: Out = None, **budget: Any) -> None:
     _put(asdict(choice)) if json else print(prices.choice_text(choice, given))
     if out is not None:
         _write(out, prices.choice_page(choice, given), [asdict(row) for row in choice.fits], asdict(choice))
+
+
+def _pick_from(data: str, networks: list[str], words: dict[str, Any], json: bool, out: Path | None) -> None:
+    """Ranks networks on pictures. Raises `InputError`."""
+    if out is not None and out.suffix.lower() == ".html":
+        raise InputError(f"--out {out} was given; with --from-data it ends in .csv or .json.")
+    from convista.cli.console import job
+    from convista.cli.shifts import ranking_text
+    from convista.transfer_verbs import pick
+
+    with job("") as console:
+        found: Any = pick(from_data=data, networks=networks, console=console, **words)
+    _put(found.to_json()) if json else print(ranking_text(found))
+    if out is not None:
+        _write(out, "", [asdict(row) for row in found.networks], found.to_json())
 
 
 def _scale(

@@ -35,9 +35,9 @@ def _features(
     **words: Any,
 ) -> None:
     """Compute the features of pictures, once: they are kept, and found again as long as nothing has changed."""
-    from convista.alike import features
     from convista.cli.console import job
     from convista.transfer import written
+    from convista.transfer_verbs import features
 
     with job("") as console:
         found = features(model, data, weights=weights, console=console, **words)

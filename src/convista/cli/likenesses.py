@@ -42,8 +42,8 @@ def _neighbours(
 ) -> None:
     """Show the pictures that look most alike to others, in the eyes of a network."""
     check_page(out)
-    from convista.alike import neighbours
     from convista.cli.console import job
+    from convista.transfer_verbs import neighbours
 
     with job("") as console:
         found = neighbours(model, queries, data=data, weights=weights, out=out, console=console, **words)
@@ -66,8 +66,8 @@ def _map(
 ) -> None:
     """Show a data set in the eyes of a network: a map, near-duplicates, leaks between splits, doubtful labels."""
     check_page(out)
-    from convista.alike import map as overview
     from convista.cli.console import job
+    from convista.transfer_verbs import map as overview
 
     with job("") as console:
         found = overview(model, data, weights=weights, out=out, console=console, **words)

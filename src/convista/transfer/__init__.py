@@ -1,6 +1,9 @@
 """Transfer: what comes after a pretrained network, trained on its features, which are computed once and kept."""
 
+from convista.transfer.adapt import adapted
 from convista.transfer.doubts import Suspect, suspects
+from convista.transfer.effect import Effect, Shifted, shifted
+from convista.transfer.evidence import Evidence, classified, evidence
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates, usual_threshold
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
@@ -13,20 +16,26 @@ from convista.transfer.overview import Overview, overview_of
 from convista.transfer.plan import tuned_recipe
 from convista.transfer.pretrained import Pretrained, is_run, pretrained
 from convista.transfer.probe import Probe, ridge
+from convista.transfer.ranking import LeftOut, Ranked, Ranking, ranking
 from convista.transfer.retrieval import Retrieval, retrieval
+from convista.transfer.shift import Channel, Shift, shift
 from convista.transfer.store import FeatureStore, fingerprint, store_key
 from convista.transfer.table import FeatureTable, feature_table, written
 from convista.transfer.trunk import Trunk
 from convista.transfer.voting import knn, knn_accuracy
 
 __all__ = [
+    "Channel",
     "Disagreement",
     "Duplicates",
+    "Effect",
+    "Evidence",
     "FeatureStore",
     "FeatureTable",
     "Features",
     "HeadEpoch",
     "HeadRecipe",
+    "LeftOut",
     "Neighbour",
     "Neighbours",
     "Overview",
@@ -34,13 +43,20 @@ __all__ = [
     "Principal",
     "Probe",
     "Query",
+    "Ranked",
+    "Ranking",
     "Retrieval",
+    "Shift",
+    "Shifted",
     "Start",
     "Suspect",
     "Trunk",
     "Views",
+    "adapted",
+    "classified",
     "disagreeing",
     "duplicates",
+    "evidence",
     "feature_table",
     "features_of",
     "find_neighbours",
@@ -53,9 +69,12 @@ __all__ = [
     "pca",
     "pretrained",
     "project",
+    "ranking",
     "resume_from",
     "retrieval",
     "ridge",
+    "shift",
+    "shifted",
     "softmax_probe",
     "source_of",
     "start_of",

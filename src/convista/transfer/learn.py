@@ -30,6 +30,7 @@ from convista.tasks.sweep import Way
 from convista.tasks.verdict import close
 from convista.training import Console, Where, World, default_lr, logits_of, with_defaults
 from convista.training.state import epochs_csv
+from convista.transfer.adapt import adapted, check_adaptation
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import softmax_probe
@@ -50,12 +51,17 @@ DECAY = 0.7  # of that rate from each stage back to the one before it
 @dataclass(frozen=True)
 class Start:
     """What is begun with: `source` is a network's name or a run, `weights` a file or name of weights (the published
-    ones if not given), `views` how many looks of each training picture are kept.
+    ones if not given), `views` how many looks of each training picture are kept, `adapt` how the network is brought
+    nearer to the training pictures first (see `adapted`).
     """
 
     source: str
     weights: str | None = None
     views: int = 4
+    adapt: str = "none"
+
+    def __post_init__(self) -> None:
+        check_adaptation(self.adapt)
 
 
 def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
@@ -73,6 +79,7 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         recipe = _decided(recipe, base, device)
         prepared = prepare_once(source, out, base.view.channels, base.view.stored, recipe, console, world)
         refuse_if_strict(prepared, place.strict)
+        base = adapted(base, prepared.splits["train"], start.adapt, device)
         if recipe.flip is None and flip_changes_class(prepared.labels):
             recipe = recipe.with_(flip=False)
         net = base.for_classes(len(prepared.labels))
@@ -95,14 +102,19 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     prepared = prepare_once(source, run.path, base.view.channels, base.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
+    base = adapted(base, prepared.splits["train"], start.adapt, device)
     return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, place, device, console)
 
 
-def start_of(source: str | os.PathLike[str] | None, weights: str | os.PathLike[str] | None) -> Start | None:
-    """What the words `from_` and `weights` say; None where neither is given. Raises `InputError`."""
-    if source is None and weights is not None:
-        raise InputError(f"--weights {os.fspath(weights)} was given without --from, which says of which network.")
-    return None if source is None else Start(os.fspath(source), None if weights is None else os.fspath(weights))
+def start_of(
+    source: str | os.PathLike[str] | None, weights: str | os.PathLike[str] | None, adapt: str | None = None
+) -> Start | None:
+    """What the words `from_`, `weights` and `adapt` say; None where none is given. Raises `InputError`."""
+    if source is None and (weights is not None or adapt is not None):
+        word, said = ("adapt", adapt) if weights is None else ("weights", os.fspath(weights))
+        raise InputError(f"--{word} {said} was given without --from, which says of which network.")
+    weights = None if weights is None else os.fspath(weights)
+    return None if source is None else Start(os.fspath(source), weights, adapt=adapt or "none")
 
 
 def sweep_start(path: str | os.PathLike[str]) -> Start | None:

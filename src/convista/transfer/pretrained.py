@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from convista.errors import InputError, WeightsError
 from convista.models import create
@@ -20,13 +21,17 @@ __all__ = ["Pretrained", "is_run", "pretrained"]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network as it was trained, its `view` of a picture, the `model`'s name, and the words that made it."""
+    """A network as it was trained, its `view` of a picture, the `model`'s name, and the words that made it.
+
+    `norms`: the statistics of its normalisation are no longer those of its weights (see `adapted`).
+    """
 
     net: nn.Module
     view: View
     model: str
     source: str
     weights: str | None
+    norms: bool = False
 
     @property
     def run(self) -> Run | None:
@@ -36,7 +41,10 @@ class Pretrained:
     def for_classes(self, classes: int) -> nn.Module:
         """The same network with a new last layer."""
         if not is_run(self.source):
-            return create(self.source, classes, self.view.channels, weights=self.weights)
+            net = create(self.source, classes, self.view.channels, weights=self.weights)
+            if self.norms:
+                _take_statistics(net, self.net)
+            return net
         recipe = Run.load(self.source).recipe
         net = network_of(recipe, classes, self.view.channels, self.view.image)()
         fill(net, self.net.state_dict(), ordered=False, head_may_differ=True)
@@ -69,6 +77,14 @@ def _view(how: Preprocessing | None, weights: str) -> View:
     if how is None:
         raise WeightsError(f"{weights} does not say how its pictures were scaled; only networks that do can be used.")
     return View(how.crop, max(how.crop, how.resize), len(how.mean), how.mean, how.std)
+
+
+def _take_statistics(net: nn.Module, other: nn.Module) -> None:
+    """Gives batch normalisation the statistics that it has in `other`, the same network but for its head."""
+    theirs = dict(other.named_modules())
+    for name, module in net.named_modules():
+        if isinstance(module, _BatchNorm):
+            module.load_state_dict(theirs[name].state_dict())
 
 
 def is_run(source: str) -> bool:

@@ -29,6 +29,7 @@ from convista.recipe import FeatureRecipe
 from convista.records import BadFile, View
 from convista.tasks.preparing import fast_precision
 from convista.training import Console
+from convista.transfer.adapt import adapted
 from convista.transfer.extract import Progress, Views, features_of
 from convista.transfer.pretrained import Pretrained
 from convista.transfer.trunk import Trunk
@@ -72,6 +73,8 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
     source, views = open_source(data), Views(asked.views, read_policy(asked.augment), asked.seed)
     trunk = trunk_of(base, asked)
     pictures, bad = usable(source, base.view, console.reading)
+    if asked.adapt != "none":
+        trunk = trunk_of(adapted(base, pictures, asked.adapt, trunk.device), asked)
     made = features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
     return FeatureTable(
         base.model,
