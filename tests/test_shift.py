@@ -299,7 +299,7 @@ def test_features_of_an_adapted_network_are_kept_apart(photos: Path, run: Path) 
 
 
 def test_adapt_without_a_pretrained_network_is_refused(photos: Path) -> None:
-    with pytest.raises(InputError, match="--adapt was given without --from"):
+    with pytest.raises(InputError, match="--adapt norms was given without --from"):
         convista.train(photos, adapt="norms")
     with pytest.raises(UnknownNameError, match="Did you mean"):
         convista.features("resnet20", photos, adapt="norm", weights="nowhere")

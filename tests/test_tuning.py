@@ -132,10 +132,10 @@ def test_one_step_back_leads_back_even_where_a_stage_has_just_thawed() -> None:
     ("situation", "kind"),
     [
         (Situation(300, 0.995), "none"),
-        (Situation(15, 0.8, far=False), "none"),
-        (Situation(15, 0.8, far=True), "last"),
+        (Situation(15, 0.8, "near"), "none"),
+        (Situation(15, 0.8, "far"), "last"),
         (Situation(100, 0.8), "last"),
-        (Situation(100, 0.8, far=True), "gradual"),
+        (Situation(100, 0.8, "far"), "gradual"),
         (Situation(1000, 0.8), "gradual"),
     ],
 )

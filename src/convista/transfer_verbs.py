@@ -165,7 +165,7 @@ def shift(
     Raises an `InputError` that says what to mend.
 
     >>> import convista
-    >>> run = convista.train("digits", model="resnet20", image=8, epochs=1, limit=100, out=tmp / "seen")
+    >>> run = convista.train("digits", model="resnet20", image=8, epochs=1, limit=100, out=tmp / "shifted")
     >>> found = convista.shift(run.path, "digits", limit=100)
     >>> found.pictures, [effect.how for effect in found.effects]
     (100, ['none', 'pixels', 'norms'])

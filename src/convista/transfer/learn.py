@@ -34,9 +34,10 @@ from convista.transfer.adapt import adapted, check_adaptation
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import softmax_probe
-from convista.transfer.plan import Plan, Situation, check_words, planned
+from convista.transfer.plan import Plan, Situation, check_words, depends_on_distance, planned
 from convista.transfer.pretrained import Pretrained, pretrained
 from convista.transfer.probe import Probe, ridge
+from convista.transfer.shift import shift
 from convista.transfer.table import KEPT
 from convista.transfer.trunk import Trunk, last_layer
 from convista.transfer.tuning import tuning
@@ -165,7 +166,7 @@ def _learn(
             save_weights(net, run.path / "model.safetensors")
             write_atomically(run.path / "metrics.csv", epochs_csv(head.history))
         console.say(str(head))
-        plan = _plan(run, net, prepared, head)
+        plan = _plan(run, base, net, prepared, head)
         run = run.update(plan=plan.steps)
         console.say(plan.why)
         if not plan.first:
@@ -183,10 +184,11 @@ def _learn(
     return close(run, judged, prepared.splits, history, training.state.best_epoch, console)
 
 
-def _plan(run: Run, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:
-    train = prepared.splits["train"]
-    situation = Situation(len(train) / len(prepared.labels), head.probe.cross_validated)
-    return planned(net, run.recipe, situation)
+def _plan(run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:
+    train, accuracy = prepared.splits["train"], head.probe.cross_validated
+    each = len(train) / len(prepared.labels)
+    asked = depends_on_distance(run.recipe, each, accuracy)
+    return planned(net, run.recipe, Situation(each, accuracy, shift(base, train).word if asked else "unknown"))
 
 
 def _told(features: Iterable[Features]) -> dict[str, float]:

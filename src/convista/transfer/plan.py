@@ -12,7 +12,16 @@ from convista.errors import InputError, UnknownNameError
 from convista.recipe import Recipe
 from convista.training import Thaw, stages_of
 
-__all__ = ["Plan", "Situation", "check_words", "chosen", "last_stages", "planned", "tuned_recipe"]
+__all__ = [
+    "Plan",
+    "Situation",
+    "check_words",
+    "chosen",
+    "depends_on_distance",
+    "last_stages",
+    "planned",
+    "tuned_recipe",
+]
 
 HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed", "unfreeze")
 MADE = (
@@ -35,18 +44,18 @@ GRADUALLY = 2  # stages thaw in the first half of the epochs
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy (0..1), and whether
-    the pictures are `far` from those of the pretraining; None where that is not known.
+    """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy (0..1), and where
+    the pictures lie: `near` those of the pretraining, `apart` from or `far` from them, or `unknown`.
     """
 
     per_class: float
     accuracy: float
-    far: bool | None = None
+    distance: str = "unknown"
 
     def __str__(self) -> str:
-        where = {None: "", True: ", far from those of the pretraining", False: ", near those of the pretraining"}
+        where = {"near": ", near those of the pretraining", "far": ", far from those of the pretraining"}
         return (
-            f"{self.per_class:,.0f} pictures in each class{where[self.far]}; "
+            f"{self.per_class:,.0f} pictures in each class{where.get(self.distance, '')}; "
             f"the probe has {self.accuracy:.1%} of them right"
         )
 
@@ -74,10 +83,10 @@ class Plan:
 def chosen(situation: Situation) -> tuple[str, str]:
     """What is worth learning, and why.
 
-    >>> chosen(Situation(per_class=30, accuracy=0.9, far=False))[0], chosen(Situation(5, 0.9))[0]
+    >>> chosen(Situation(per_class=30, accuracy=0.9, distance="near"))[0], chosen(Situation(5, 0.9))[0]
     ('last', 'none')
     """
-    bounds = FAR if situation.far else NEAR
+    bounds = FAR if situation.distance == "far" else NEAR
     if situation.accuracy >= SURE:
         return "none", f"The head alone learns: {situation}, so that little is to be gained."
     if situation.per_class < bounds["last"]:
@@ -85,6 +94,11 @@ def chosen(situation: Situation) -> tuple[str, str]:
     if situation.per_class < bounds["gradual"]:
         return "last", f"The last stages learn further, too: {situation}."
     return "gradual", f"The whole network learns further, from its end to its beginning: {situation}."
+
+
+def depends_on_distance(recipe: Recipe, per_class: float, accuracy: float) -> bool:
+    """Whether a plan has to know how far the pictures lie from those of the pretraining."""
+    return recipe.unfreeze == "auto" and not recipe.freeze_until and accuracy < SURE and per_class >= FAR["last"]
 
 
 def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
