@@ -56,7 +56,7 @@ def test_a_wrong_word_is_refused_and_nothing_is_left(
 
 
 def test_initial_weights_are_scaled_once(photos: Path, tmp_path: Path) -> None:
-    still = SMALL | {"epochs": 1, "optimizer": "sgd", "lr": 0.0, "weight_decay": 0.0}
+    still = SMALL | {"epochs": 1, "optimizer": "sgd", "lr": 1e-60, "weight_decay": 0.0}
     nets = [
         convista.train(photos, out=tmp_path / f"{scale}", init_scale=scale, **still).net for scale in (1.0, 3.0, 0.0)
     ]
