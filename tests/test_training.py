@@ -266,7 +266,7 @@ def test_labels_are_smoothed_and_gradients_clipped(photos: Path, tmp_path: Path)
 
 
 def test_patience_ends_a_run_that_no_longer_improves(photos: Path, tmp_path: Path) -> None:
-    job = training(photos, tmp_path / "run", epochs=50, patience=2, lr=0.0)
+    job = training(photos, tmp_path / "run", epochs=50, patience=2, lr=1e-60)
     assert len(job.run()) == job.state.best_epoch + 2 < 50
 
 

@@ -53,7 +53,7 @@ class Undo:
         if len(copies) < len(tensors):  # before a weight's first step the optimiser remembered nothing of it
             self.optimizer.state.clear()
             tensors = self._live()
-        _copy(copies[: len(tensors)], tensors)
+        _copy(copies[: len(tensors)], tensors[: len(copies)])
         self.earlier = None
 
     def _live(self) -> list[Tensor]:
