@@ -24,7 +24,7 @@ FLOORS = {
     "pricing": 3, "training": 3, "see": 3,
     "tasks": 4,
     "transfer": 5,
-    "reports": 6,
+    "reports": 6, "selfsup": 6,
     "verbs": 7, "cli": 7, "__init__": 7, "__main__": 7,
     "spread": 8,
 }  # fmt: skip

@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
+    from convista.verbs import (
+        augment,
+        compare,
+        doctor,
+        eval,  # noqa: A004
+        lr_find,
+        predict,
+        pretrain,
+        report,
+        sweep,
+        train,
+    )
 
 __all__ = [
     "Comparison",
@@ -58,6 +69,7 @@ __all__ = [
     "memory",
     "pick",
     "predict",
+    "pretrain",
     "ray_train",
     "report",
     "scale",
@@ -87,6 +99,7 @@ HOMES = {
         "features",
         "lr_find",
         "predict",
+        "pretrain",
         "report",
         "schedule",
         "sweep",

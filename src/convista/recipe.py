@@ -8,7 +8,18 @@ from typing import Any, TypeVar
 
 from convista.errors import InputError, UnknownNameError
 
-__all__ = ["INIT_NAMES", "KINDS", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "FeatureRecipe", "Looks", "Recipe", "bare"]
+__all__ = [
+    "INIT_NAMES",
+    "KINDS",
+    "METHOD_NAMES",
+    "OPTIMIZER_NAMES",
+    "SCHEDULE_NAMES",
+    "FeatureRecipe",
+    "Looks",
+    "Recipe",
+    "SelfRecipe",
+    "bare",
+]
 
 Words = TypeVar("Words")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -20,6 +31,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 MOST = {"mixup": 100, "cutmix": 100, "seed": 2**63 - 1}  # words whose values have an upper end, too
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
 INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
+METHOD_NAMES = ("simclr", "moco")  # of learning without labels
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
 
 
@@ -166,6 +178,93 @@ class FeatureRecipe:
         if recipe.precision == "fp16":
             raise InputError("precision=fp16 was given; features are computed in fp32 or bf16, and kept in 16 bits.")
         return recipe
+
+
+TEMPERATURES = {"simclr": 0.5, "moco": 0.2}
+SMALL = 64  # pixels a side up to which pictures are not blurred
+MOMENTUM, QUEUE = 0.99, 4096
+
+
+@dataclass(frozen=True)
+class SelfRecipe:
+    """How a network learns from pictures without labels; `pretrain` on the command line has an option for each word.
+
+    >>> SelfRecipe.of(method="moco", queue=100, batch=256)
+    Traceback (most recent call last):
+    convista.errors.InputError: queue=100 was given; it must hold at least a batch, 256.
+    """
+
+    method: str = _word(
+        "simclr", "What makes the loss: all other pictures of the batch, or a queue.", None, METHOD_NAMES
+    )
+    model: str = _same("model")
+    image: int | None = _same("image")
+    channels: int | None = _same("channels")
+    limit: int | None = _word(None, "Learn from so many pictures only, the same for every seed.", 2)
+    epochs: int = _same("epochs", 100)
+    batch: int = _same("batch", 256)
+    temperature: float | None = _word(None, "Divides similarities; 0.5 for simclr, 0.2 for moco if not given.")
+    projection: int = _word(128, "Numbers that the projection head puts out, which are compared.", 1)
+    queue: int | None = _word(
+        None, "Keys of earlier pictures that moco compares with; 4,096, or fewer for fewer pictures, if not given.", 1
+    )
+    momentum_encoder: float | None = _word(
+        None, "Share of itself that moco's second encoder keeps in a step; 0.99 if not given.", 0
+    )
+    optimizer: str = _same("optimizer", "momentum")
+    lr: float | None = _same("lr")
+    weight_decay: float | None = _same("weight_decay")
+    schedule: str = _same("schedule")
+    warmup: float = _same("warmup", 10)
+    clip: float = _same("clip")
+    augment: str | None = _word(
+        None, "How the two views are drawn; simclr, or simclr_small for pictures up to 64 pixels, if not given."
+    )
+    flip: bool | None = _word(None, "Mirror half of the views; as --augment says, if not given.")
+    labels: bool = _word(True, "Judge by the classes that folders name; they take no part in learning.")
+    precision: str = _same("precision")
+    seed: int = _same("seed")
+
+    @classmethod
+    def of(cls, **words: Any) -> SelfRecipe:
+        """From the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
+        asked = _checked(cls, words)
+        if asked.temperature is not None and asked.temperature <= 0:
+            raise InputError(f"temperature={asked.temperature} was given; it must be above 0.")
+        for word in ("queue", "momentum_encoder"):
+            if asked.method != "moco" and getattr(asked, word) is not None:
+                raise InputError(f"{word}={getattr(asked, word)} was given; method={asked.method} has none, moco has.")
+        if (asked.momentum_encoder or 0) >= 1:
+            raise InputError(f"momentum_encoder={asked.momentum_encoder} was given; it must be below 1.")
+        if asked.queue is not None and asked.queue < asked.batch:
+            raise InputError(f"queue={asked.queue} was given; it must hold at least a batch, {asked.batch}.")
+        if asked.schedule == "plateau":
+            raise InputError("schedule=plateau was given; without labels there is no validation loss to wait for.")
+        return asked
+
+    def decided(self, image: int, pictures: int) -> SelfRecipe:
+        """The same with every word decided, for so many pictures of this side.
+
+        >>> SelfRecipe.of(method="moco", batch=100).decided(32, 250).queue
+        250
+        """
+        own = self if self.augment else replace(self, augment="simclr_small" if image <= SMALL else "simclr")
+        own = replace(own, temperature=TEMPERATURES[self.method] if self.temperature is None else self.temperature)
+        if self.method != "moco":
+            return own
+        momentum = MOMENTUM if self.momentum_encoder is None else self.momentum_encoder
+        queue = max(self.batch, min(QUEUE, pictures)) if self.queue is None else self.queue
+        return replace(own, momentum_encoder=momentum, queue=queue)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The words that any training has; what follows the weights is moco's second encoder."""
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name in Recipe.__dataclass_fields__}
+        return Recipe.of(**shared | {"augment": self.augment or "none"}, ema=self.momentum_encoder or 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The words as plain data; `SelfRecipe.of(**data)` reads them back."""
+        return asdict(self)
 
 
 def _checked(kind: type[Words], words: dict[str, Any]) -> Words:

@@ -10,7 +10,7 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 from convista.files import check_parent, write_atomically
-from convista.recipe import FeatureRecipe, Looks, Recipe
+from convista.recipe import FeatureRecipe, Looks, Recipe, SelfRecipe
 from convista.records import Predictions, Score
 from convista.reports import (
     Material,
@@ -19,10 +19,12 @@ from convista.reports import (
     health_drawing,
     health_page,
     loss_over_rate,
+    pretraining_page,
     rate_curves,
     render,
 )
 from convista.see import first_filters
+from convista.selfsup import pretrain_network, resume_pretraining
 from convista.tasks import (
     Axes,
     Comparison,
@@ -54,6 +56,7 @@ __all__ = [
     "features",
     "lr_find",
     "predict",
+    "pretrain",
     "report",
     "schedule",
     "sweep",
@@ -112,6 +115,40 @@ def train(
             run = train_from(os.fspath(data or ""), start, _head_recipe(words, from_), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
+        if world.first:
+            report(run)
+    return run
+
+
+def pretrain(
+    data: Folder | None = None,
+    *,
+    out: Folder | None = None,
+    resume: Folder | None = None,
+    console: Console | None = None,
+    **words: Any,
+) -> Run:
+    """Learns features of pictures without labels, for `train(…, from_=RUN)`, and writes a run folder with a report.
+
+    `data` is a folder of pictures, with or without folders for classes, and all else that `train` takes. Classes, where
+    there are several and `labels` is not False, judge only: by the vote of neighbours after each epoch, and by a linear
+    probe at the end, which becomes the network's last layer. `words` are those of the command line: what `SelfRecipe`
+    names (`method="simclr"` or `"moco"`, `model`, `epochs`, `batch`, `temperature`, …), and `device`, `strict`,
+    `checkpoint_seconds`, `tensorboard`. `resume=RUN` goes on with a run that was interrupted, bit for bit. Raises an
+    `InputError` that says what to mend.
+
+    >>> import convista
+    >>> run = convista.pretrain("digits", model="lenet5", epochs=1, limit=100, batch=50, out=tmp / "ssl")
+    >>> sorted(run.info["floors"]), sorted(run.info["knn"])
+    (['pixels', 'random'], ['test', 'val'])
+    """
+    console = console or Console(command=_as_call("pretrain", data, out, None, words))
+    place = _place(data, out, resume, None, words)
+    with joined() as world:
+        if resume is not None:
+            run = resume_pretraining(resume, place, console, world)
+        else:
+            run = pretrain_network(os.fspath(data or ""), SelfRecipe.of(**words), place, console, world)
         if world.first:
             report(run)
     return run
@@ -252,6 +289,10 @@ def report(run: Run | Folder) -> Path:
     """Writes `report.html` into a run folder and returns its path. Raises `RunError` for an unfinished run."""
     run = _opened(run)
     run.require_done()
+    if run.verb == "pretrain":
+        page = pretraining_page(run.info, run.history, run.cost, first_filters(run.net))
+        write_atomically(run.path / "report.html", page)
+        return run.path / "report.html"
     mistakes = json.loads((run.path / "mistakes.json").read_text())
     filters = first_filters(run.net)
     page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))

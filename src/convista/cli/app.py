@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, features, looks, runs, schedules
+from convista.cli import costs, doctors, features, looks, pretraining, runs, schedules
 from convista.cli.options import options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError
 from convista.files import shown
@@ -209,6 +209,7 @@ schedules.add_to(app)
 runs.add_to(app)
 doctors.add_to(app)
 features.add_to(app)
+pretraining.add_to(app)
 
 
 @app.command("report")

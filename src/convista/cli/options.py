@@ -9,9 +9,9 @@ from typing import Any, get_type_hints
 
 import typer
 
-from convista.recipe import Recipe
+from convista.recipe import Recipe, SelfRecipe
 
-__all__ = ["option", "options_of", "recipe_options", "typed"]
+__all__ = ["option", "options_of", "pretraining_options", "recipe_options", "typed"]
 
 
 def option(help: str, default: Any = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
@@ -27,8 +27,17 @@ def typed(context: typer.Context, words: dict[str, Any]) -> dict[str, Any]:
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replaces the `**words` of a command by the recipe's words, and one more, with their defaults and help."""
-    seconds = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
-    return options_of(Recipe, _parameter("checkpoint_seconds", float, 30.0, seconds))(command)
+    return options_of(Recipe, _checkpoint_seconds())(command)
+
+
+def pretraining_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the words of learning without labels."""
+    return options_of(SelfRecipe, _checkpoint_seconds())(command)
+
+
+def _checkpoint_seconds() -> inspect.Parameter:
+    rules = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
+    return _parameter("checkpoint_seconds", float, 30.0, rules)
 
 
 def options_of(record: type, *more: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:

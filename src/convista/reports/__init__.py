@@ -6,6 +6,7 @@ from convista.reports.health import health_drawing, health_page, loss_over_rate
 from convista.reports.maps import map_page
 from convista.reports.neighbours import neighbours_page
 from convista.reports.page import Material, render
+from convista.reports.pretraining import pretraining_page
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
 from convista.reports.sprites import Gallery
@@ -25,6 +26,7 @@ __all__ = [
     "loss_over_rate",
     "map_page",
     "neighbours_page",
+    "pretraining_page",
     "price_page",
     "rate_curves",
     "render",

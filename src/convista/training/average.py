@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Average:
     def follow(self, net: nn.Module, step: int) -> None:
         """Moves towards `net`, which has just taken its step number `step`, counted from 0."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for mine, theirs in zip(self.tensors, _tensors(net), strict=True):
+        for mine, theirs in zip(_tensors(self.net), _tensors(net), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(theirs, share)
             else:
@@ -32,8 +33,16 @@ class Average:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """Weights and buffers."""
+        """Weights and buffers, and whatever else goes one step back with them."""
         return _tensors(self.net)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return self.net.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes back to a checkpoint's."""
+        self.net.load_state_dict(state)
 
 
 def _tensors(net: nn.Module) -> list[Tensor]:
