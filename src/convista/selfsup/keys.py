@@ -27,9 +27,9 @@ class Keys(Average):
         super().__init__(net, momentum)
         self.net.eval()
         drawn = torch.randn(size, width, generator=torch.Generator().manual_seed(seed))
-        device = next(net.parameters()).device
-        self.queue = normalize(drawn).to(device)
-        self.place = torch.zeros((), dtype=torch.int64, device=device)  # of the oldest key
+        weight = next(net.parameters())
+        self.queue = normalize(drawn).to(weight)
+        self.place = torch.zeros((), dtype=torch.int64, device=weight.device)  # of the oldest key
         self.coming: Tensor | None = None
 
     @torch.no_grad()
