@@ -25,10 +25,15 @@ FLOORS = {
     "tasks": 4,
     "transfer": 5,
     "reports": 6, "selfsup": 6,
-    "verbs": 7, "cli": 7, "__init__": 7, "__main__": 7,
+    "verbs": 7, "pretraining": 7, "cli": 7, "__init__": 7, "__main__": 7,
     "spread": 8,
 }  # fmt: skip
-ONE_ROOM = ({"verbs", "cli"}, {"cli", "__main__"})  # the files of the front door and of the ground know each other
+ONE_ROOM = (
+    {"verbs", "cli"},
+    {"verbs", "pretraining"},
+    {"cli", "pretraining"},
+    {"cli", "__main__"},
+)  # the files of the front door and of the ground know each other
 MODULES = sorted(
     name for _, name, _ in pkgutil.walk_packages([str(SOURCE)], "convista.") if not name.endswith("__main__")
 )

@@ -26,23 +26,13 @@ if TYPE_CHECKING:
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
+    from convista.pretraining import pretrain
     from convista.pricing import beside, cost, largest_batch, measure, memory, pick, scale, what_if
     from convista.recipe import Recipe
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
-    from convista.verbs import (
-        augment,
-        compare,
-        doctor,
-        eval,  # noqa: A004
-        lr_find,
-        predict,
-        pretrain,
-        report,
-        sweep,
-        train,
-    )
+    from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
     "Comparison",
@@ -86,6 +76,7 @@ HOMES = {
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
+    "pretraining": ["pretrain"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "pick", "scale", "what_if"],
     "recipe": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],
@@ -99,7 +90,6 @@ HOMES = {
         "features",
         "lr_find",
         "predict",
-        "pretrain",
         "report",
         "schedule",
         "sweep",

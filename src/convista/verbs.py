@@ -10,7 +10,7 @@ from typing import Any
 
 from convista.errors import InputError, UnknownNameError
 from convista.files import check_parent, write_atomically
-from convista.recipe import FeatureRecipe, Looks, Recipe, SelfRecipe
+from convista.recipe import FeatureRecipe, Looks, Recipe
 from convista.records import Predictions, Score
 from convista.reports import (
     Material,
@@ -24,7 +24,6 @@ from convista.reports import (
     render,
 )
 from convista.see import first_filters
-from convista.selfsup import pretrain_network, resume_pretraining
 from convista.tasks import (
     Axes,
     Comparison,
@@ -56,7 +55,6 @@ __all__ = [
     "features",
     "lr_find",
     "predict",
-    "pretrain",
     "report",
     "schedule",
     "sweep",
@@ -83,13 +81,12 @@ def train(
     """Trains a network on a folder of pictures, judges it and writes a run folder with a report.
 
     `data` is a folder with one folder per class (with or without `train/ val/ test/`), a `.zip` of one, WebDataset
-    shards (`train-{000..003}.tar`, also behind http://), or "digits".
-    `words` are those of the command line: what `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`,
-    `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
-    those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
-    recipe. `from_` begins with a pretrained network: a name or a run, with the weights of `weights`, a file or a name
-    (the published ones if not given); only a head is learned, on features that are kept. `console` hears what
-    happens. Raises an `InputError` that says what to mend.
+    shards (`train-{000..003}.tar`, also behind http://), or "digits". `words` are those of the command line: what
+    `Recipe` names (`model="resnet18", epochs=20, lr=…`), and `device`, `strict`, `checkpoint_seconds`, `tensorboard`.
+    `recipe=FILE` takes words from a file of TOML or JSON, or from a run; those given here win. `resume=RUN` goes on
+    with a run that was interrupted, bit for bit, and takes no word of the recipe. `from_` begins with a pretrained
+    network: a name or a run, with the weights of `weights`, a file or a name (the published ones if not given); only a
+    head is learned, on kept features. `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
     >>> run = convista.train("digits", model="lenet5", epochs=1, out=tmp / "run")
@@ -115,40 +112,6 @@ def train(
             run = train_from(os.fspath(data or ""), start, _head_recipe(words, from_), place, console, world)
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
-        if world.first:
-            report(run)
-    return run
-
-
-def pretrain(
-    data: Folder | None = None,
-    *,
-    out: Folder | None = None,
-    resume: Folder | None = None,
-    console: Console | None = None,
-    **words: Any,
-) -> Run:
-    """Learns features of pictures without labels, for `train(…, from_=RUN)`, and writes a run folder with a report.
-
-    `data` is a folder of pictures, with or without folders for classes, and all else that `train` takes. Classes, where
-    there are several and `labels` is not False, judge only: by the vote of neighbours after each epoch, and by a linear
-    probe at the end, which becomes the network's last layer. `words` are those of the command line: what `SelfRecipe`
-    names (`method="simclr"` or `"moco"`, `model`, `epochs`, `batch`, `temperature`, …), and `device`, `strict`,
-    `checkpoint_seconds`, `tensorboard`. `resume=RUN` goes on with a run that was interrupted, bit for bit. Raises an
-    `InputError` that says what to mend.
-
-    >>> import convista
-    >>> run = convista.pretrain("digits", model="lenet5", epochs=1, limit=100, batch=50, out=tmp / "ssl")
-    >>> sorted(run.info["floors"]), sorted(run.info["knn"])
-    (['pixels', 'random'], ['test', 'val'])
-    """
-    console = console or Console(command=_as_call("pretrain", data, out, None, words))
-    place = _place(data, out, resume, None, words)
-    with joined() as world:
-        if resume is not None:
-            run = resume_pretraining(resume, place, console, world)
-        else:
-            run = pretrain_network(os.fspath(data or ""), SelfRecipe.of(**words), place, console, world)
         if world.first:
             report(run)
     return run
@@ -234,8 +197,8 @@ def sweep(
 
     `axes` is such as `{"lr": [1e-3, 3e-3], "seed": range(5)}` or `["lr=1e-3,3e-3", "seed=0..4"]`; a recipe's table
     `[sweep]` holds some, too. The other words are those of `train`; one with a list of values is an axis as well. Each
-    run has its folder in that of the sweep;
-    `resume=FOLDER` goes on with a sweep that was interrupted. A run that fails is noted and the others go on.
+    run has its folder in that of the sweep; `resume=FOLDER` goes on with one that was interrupted. A run that fails is
+    noted and the others go on.
 
     >>> import convista
     >>> found = convista.sweep("digits", ["seed=0..1"], model="lenet5", epochs=1, out=tmp / "sweep")
@@ -289,13 +252,12 @@ def report(run: Run | Folder) -> Path:
     """Writes `report.html` into a run folder and returns its path. Raises `RunError` for an unfinished run."""
     run = _opened(run)
     run.require_done()
-    if run.verb == "pretrain":
-        page = pretraining_page(run.info, run.history, run.cost, first_filters(run.net))
-        write_atomically(run.path / "report.html", page)
-        return run.path / "report.html"
-    mistakes = json.loads((run.path / "mistakes.json").read_text())
     filters = first_filters(run.net)
-    page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
+    if run.verb == "pretrain":
+        page = pretraining_page(run.info, run.history, run.cost, filters)
+    else:
+        mistakes = json.loads((run.path / "mistakes.json").read_text())
+        page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
     write_atomically(run.path / "report.html", page)
     return run.path / "report.html"
 
@@ -374,9 +336,8 @@ def lr_find(
 
 def _check_folder(data: Any) -> None:
     if not isinstance(data, str | os.PathLike):
-        raise InputError(
-            f"A {type(data).__name__} was given as data; expected the path of a folder or .zip, or 'digits'."
-        )
+        kind = type(data).__name__
+        raise InputError(f"A {kind} was given as data; expected the path of a folder or .zip, or 'digits'.")
 
 
 def _place(
@@ -430,8 +391,7 @@ def _reported(run: Run) -> None:
 
 def _as_call(verb: str, data: object, out: Folder | None, recipe: Folder | None, words: dict[str, Any]) -> str:
     """The call as one would type it, for the report."""
-    paths = {"out": out, "recipe": recipe}
-    given = words | {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    given = words | {k: os.fspath(v) for k, v in {"out": out, "recipe": recipe}.items() if v is not None}
     first = os.fspath(data) if isinstance(data, os.PathLike) else data
     return f"convista.{verb}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 

@@ -52,7 +52,7 @@ def _pretrain(
     SelfRecipe.of(**own)  # before anything heavy is loaded
 
     from convista.cli.console import job
-    from convista.verbs import pretrain
+    from convista.pretraining import pretrain
 
     words |= {"device": device, "strict": strict, "tensorboard": tensorboard}
     with job(shlex.join(["convista", *sys.argv[1:]])) as console:
