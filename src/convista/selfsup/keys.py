@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from convista.training import Average
+from convista.training.average import approach
 
 __all__ = ["Keys"]
 
@@ -18,9 +19,10 @@ class Keys(Average):
 
     It begins with unit vectors drawn from `seed`; new keys take the place of the oldest, for any size of batch up to K.
 
-    Departures: batch normalisation of the second encoder uses statistics that follow the first one's (Cai et al. 2021,
+    Departure: batch normalisation of the second encoder uses statistics that follow the first one's (Cai et al. 2021,
     EMAN), so that no key tells of its batch, which the paper shuffles between GPUs for; this way any number of
-    processes computes the same. And the share kept is at first smaller than `momentum`, as in every `Average`.
+    processes computes the same. At first they follow fast, as in every `Average`, for they begin as blanks. Weights
+    never do: of an encoder that changes fast, old keys are told from new ones by their age.
     """
 
     def __init__(self, net: nn.Module, momentum: float, size: int, width: int, seed: int):
@@ -40,7 +42,8 @@ class Keys(Average):
 
     def follow(self, net: nn.Module, step: int) -> None:
         """Moves towards `net` (equation 2); keys that are `coming` are now in the queue."""
-        super().follow(net, step)
+        approach(self.net.parameters(), net.parameters(), 1 - self.decay)
+        approach(self.net.buffers(), net.buffers(), self.share(step))
         if self.coming is not None:
             self.enqueue(self.coming)
             self.coming = None
