@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import convista
 from convista.reports.figures import curves
@@ -16,7 +17,10 @@ from convista.tasks import Run
 from convista.training import Console
 
 TAKEN = (("train", "train", 0, 500), ("val", "train", 500, 600), ("test", "test", 0, 200))  # of each class, by name
-RUNS = {"simclr": {"method": "simclr", "epochs": 20}, "moco": {"method": "moco", "epochs": 10}}
+RUNS: dict[str, dict[str, Any]] = {
+    "simclr": {"method": "simclr", "epochs": 20},
+    "moco": {"method": "moco", "epochs": 10},
+}
 STYLE = (
     "<style>svg { background: #fbfaf7; font-family: system-ui, sans-serif; } .grid { stroke: #e2dfd6; } "
     ".tick { fill: #5c6672; font-size: 11px; } .line { fill: none; stroke-width: 2; } "
@@ -38,7 +42,7 @@ def part_of(cifar: Path, out: Path) -> Path:
     return out
 
 
-def run_of(data: Path, folder: Path, words: dict[str, object]) -> Run:
+def run_of(data: Path, folder: Path, words: dict[str, Any]) -> Run:
     """The run in `folder`, begun, gone on with or only opened."""
     console = Console(say=print)
     if (folder / "run.json").exists():
