@@ -18,7 +18,7 @@ from convista.training import Console
 
 TAKEN = (("train", "train", 0, 500), ("val", "train", 500, 600), ("test", "test", 0, 200))  # of each class, by name
 RUNS: dict[str, dict[str, Any]] = {
-    "simclr": {"method": "simclr", "epochs": 20},
+    "simclr": {"method": "simclr", "epochs": 10},
     "moco": {"method": "moco", "epochs": 10},
 }
 STYLE = (
