@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import convista
 from convista.cli.app import app
 from convista.errors import InputError
-from convista.recipe import FeatureRecipe, MapRecipe
+from convista.feature_recipes import FeatureRecipe, MapRecipe
 from convista.reports import found_page, overview_page
 from convista.transfer import Overview, Trunk, lookup, usual_threshold
 from convista.transfer import overview as overviews

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from convista.catalogue import find
     from convista.errors import ConvistaError, InputError
     from convista.models import create, spec
+    from convista.pretraining import pretrain
     from convista.pricing import beside, cost, largest_batch, measure, memory, scale, what_if
     from convista.recipe import Recipe
     from convista.spread import ray_train
@@ -61,6 +62,7 @@ __all__ = [
     "neighbours",
     "pick",
     "predict",
+    "pretrain",
     "ray_train",
     "report",
     "scale",
@@ -78,6 +80,7 @@ HOMES = {
     "catalogue": ["find"],
     "errors": ["ConvistaError", "InputError"],
     "models": ["create", "spec"],
+    "pretraining": ["pretrain"],
     "pricing": ["beside", "cost", "largest_batch", "measure", "memory", "scale", "what_if"],
     "recipe": ["Recipe"],
     "tasks": ["Comparison", "Place", "Run"],

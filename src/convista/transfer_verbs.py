@@ -11,10 +11,10 @@ from convista.catalogue import Budget
 from convista.data import Source, check_data, open_source
 from convista.devices import pick_device
 from convista.errors import InputError, UnknownNameError
+from convista.feature_recipes import FeatureRecipe, MapRecipe, NeighbourRecipe
 from convista.files import check_page, write_atomically
 from convista.pricing import Choice
 from convista.pricing import pick as pick_by_price
-from convista.recipe import FeatureRecipe, MapRecipe, NeighbourRecipe
 from convista.reports import found_page, overview_page
 from convista.tasks.run import Picture
 from convista.training import Console

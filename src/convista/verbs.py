@@ -20,6 +20,7 @@ from convista.reports import (
     health_drawing,
     health_page,
     loss_over_rate,
+    pretraining_page,
     rate_curves,
     render,
 )
@@ -245,9 +246,12 @@ def report(run: Run | Folder) -> Path:
     """Writes `report.html` into a run folder and returns its path. Raises `RunError` for an unfinished run."""
     run = _opened(run)
     run.require_done()
-    mistakes = json.loads((run.path / "mistakes.json").read_text())
     filters = first_filters(run.net)
-    page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
+    if run.verb == "pretrain":
+        page = pretraining_page(run.info, run.history, run.cost, filters)
+    else:
+        mistakes = json.loads((run.path / "mistakes.json").read_text())
+        page = render(Material(run.info, run.history, run.cost, run.test, run.val, filters, mistakes))
     write_atomically(run.path / "report.html", page)
     return run.path / "report.html"
 

@@ -19,11 +19,11 @@ from typing import Annotated, Any
 import typer
 
 from convista.catalogue import Wanted, find
-from convista.cli import costs, doctors, features, likenesses, looks, runs, schedules, shifts
+from convista.cli import costs, doctors, features, likenesses, looks, pretraining, runs, schedules, shifts
 from convista.cli.options import checked, options_of, recipe_options, typed
 from convista.errors import ConvistaError, InputError, UnknownNameError
 from convista.files import shown
-from convista.recipe import OTHERS_SAY
+from convista.words import OTHERS_SAY
 
 __all__ = ["app", "main"]
 
@@ -221,6 +221,7 @@ doctors.add_to(app)
 features.add_to(app)
 likenesses.add_to(app)
 shifts.add_to(app)
+pretraining.add_to(app)
 
 
 @app.command("report")

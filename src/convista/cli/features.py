@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from convista.cli.options import options_of
+from convista.feature_recipes import FeatureRecipe
 from convista.files import shown
-from convista.recipe import FeatureRecipe
 
 __all__ = ["add_to"]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from convista.cli.options import options_of
+from convista.feature_recipes import MapRecipe, NeighbourRecipe
 from convista.files import check_page, shown
-from convista.recipe import MapRecipe, NeighbourRecipe
 
 __all__ = ["add_to"]
 

@@ -11,9 +11,10 @@ import typer
 
 from convista.catalogue import catalogue
 from convista.errors import UnknownNameError
+from convista.feature_recipes import SelfRecipe
 from convista.recipe import Recipe, check_words
 
-__all__ = ["checked", "option", "options_of", "recipe_options", "typed"]
+__all__ = ["checked", "option", "options_of", "pretraining_options", "recipe_options", "typed"]
 
 
 def option(help: str, default: Any = None, choices: tuple[str, ...] = ()) -> Any:  # noqa: A002
@@ -39,8 +40,17 @@ def checked(words: dict[str, Any]) -> dict[str, Any]:
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replaces the `**words` of a command by the recipe's words, and one more, with their defaults and help."""
-    seconds = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
-    return options_of(Recipe, _parameter("checkpoint_seconds", float, 30.0, seconds))(command)
+    return options_of(Recipe, _checkpoint_seconds())(command)
+
+
+def pretraining_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the words of learning without labels."""
+    return options_of(SelfRecipe, _checkpoint_seconds())(command)
+
+
+def _checkpoint_seconds() -> inspect.Parameter:
+    rules = {"help": "Seconds between two checkpoints within an epoch.", "choices": ()}
+    return _parameter("checkpoint_seconds", float, 30.0, rules)
 
 
 def options_of(record: type, *more: inspect.Parameter) -> Callable[[Callable[..., None]], Callable[..., None]]:

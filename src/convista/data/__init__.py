@@ -34,10 +34,11 @@ from convista.data.plan import Plan, plans
 from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes, mirrors_note, read_policy
 from convista.data.resident import Resident
 from convista.data.rows import RowFile
-from convista.data.source import Source, UnreadableError
+from convista.data.source import NO_LABELS, Source, UnlabelledSource, UnreadableError
 from convista.data.split import Picture, drop_conflicts
 
 __all__ = [
+    "NO_LABELS",
     "WORDS",
     "Ahead",
     "Augmentation",
@@ -56,6 +57,7 @@ __all__ = [
     "Resident",
     "RowFile",
     "Source",
+    "UnlabelledSource",
     "UnreadableError",
     "centre",
     "channel_statistics",

@@ -63,6 +63,10 @@ NAMED = {
     "none": "",
     "light": "crop,flip",
     "strong": "resized=0.35,flip,rotate=10,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.05,erase=0.25@0.25",
+    "simclr": (
+        "resized=0.08,flip,brightness=0.8@0.8,contrast=0.8@0.8,saturation=0.8@0.8,hue=0.2@0.8,grey@0.2,blur=2@0.5"
+    ),
+    "simclr_small": "resized=0.08,flip,brightness=0.4@0.8,contrast=0.4@0.8,saturation=0.4@0.8,hue=0.1@0.8,grey@0.2",
 }
 ALONE = ("rand", "trivial")  # where nothing stands beside these, windows and mirrors come first
 ALSO = {

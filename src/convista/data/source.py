@@ -14,9 +14,21 @@ from pathlib import Path, PurePosixPath
 from convista.errors import DataError
 from convista.records import BadFile
 
-__all__ = ["LARGEST_FILE", "DigitsSource", "Entry", "FolderSource", "Source", "UnreadableError", "ZipSource", "is_junk"]
+__all__ = [
+    "LARGEST_FILE",
+    "NO_LABELS",
+    "DigitsSource",
+    "Entry",
+    "FolderSource",
+    "Source",
+    "UnlabelledSource",
+    "UnreadableError",
+    "ZipSource",
+    "is_junk",
+]
 
 JUNK = {"__macosx", "thumbs.db", "desktop.ini"}
+NO_LABELS = ("",)  # the classes of pictures that have none
 LARGEST_FILE = 1 << 30  # bytes; a file that unpacks to more is not read into memory
 
 
@@ -148,6 +160,28 @@ def _digits() -> dict[str, bytes]:
         Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(buffer, "png")
         files[f"{label}/{i:04d}.png"] = buffer.getvalue()
     return files
+
+
+class UnlabelledSource(Source):
+    """Another source's files, whose folders tell neither classes nor splits."""
+
+    def __init__(self, source: Source):
+        self.source, self.name = source, source.name
+
+    def files(self) -> list[str]:
+        """All of them."""
+        return self.source.files()
+
+    def read(self, path: str) -> bytes:
+        """A file's content, whole."""
+        return self.source.read(path)
+
+    def entries(self) -> tuple[list[Entry], list[BadFile]]:
+        """Every file, of one class without a name. Raises `DataError` where there is none."""
+        files = self.files()
+        if not files:
+            raise DataError(f"There are no pictures in '{self.name}'. Expected a folder with pictures in it.")
+        return [Entry(path, *NO_LABELS, None) for path in files], []
 
 
 def is_junk(name: str) -> bool:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from convista.data.source import NO_LABELS
 from convista.errors import DataError, InputError
 from convista.records import BadFile
 
@@ -59,11 +60,13 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
 
     With a `limit` only so many pictures (copies count once) train, of each class equally many where it has them, at
     most half as many validate and at most as many test. They are chosen by their content alone, the same for every
-    seed. The others have no split.
+    seed. The others have no split. Pictures without labels all train.
     """
     named = {picture.split for picture in pictures if picture.split}
     shares = [(name, share) for name, share in (("test", TEST_SHARE), ("val", VAL_SHARE)) if name not in named]
     classes = sorted({picture.label for picture in pictures})
+    if tuple(classes) == NO_LABELS:
+        return _without_labels(pictures, limit)
     if len(classes) < 2:
         raise DataError(f"There is one class only ({', '.join(classes)}); a classifier needs at least two.")
     mine: dict[str, set[str]] = {label: set() for label in classes}
@@ -82,6 +85,15 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
     if limit is None:
         return dealt
     return _at_most(_at_most(dealt, "val", max(len(classes), limit // 2)), "test", limit)
+
+
+def _without_labels(pictures: Sequence[Picture], limit: int | None) -> list[Picture]:
+    """All train, or so many of them."""
+    digests = {picture.digest for picture in pictures}
+    if len(digests) < 2:
+        raise DataError("There is one usable picture only; what is learned without labels needs others beside it.")
+    chosen = set(_shuffled(digests, "limit")[:limit])
+    return [replace(p, split="train" if p.digest in chosen else None) for p in pictures]
 
 
 def _sizes(count: int, shares: Sequence[tuple[str, float]]) -> dict[str, int]:

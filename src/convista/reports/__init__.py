@@ -7,6 +7,7 @@ from convista.reports.health import health_drawing, health_page, loss_over_rate
 from convista.reports.maps import map_page
 from convista.reports.neighbours import found_page, neighbours_page
 from convista.reports.page import Material, render
+from convista.reports.pretraining import pretraining_page
 from convista.reports.prices import budget_page, price_page
 from convista.reports.rates import rate_curves
 from convista.reports.sprites import Gallery
@@ -28,6 +29,7 @@ __all__ = [
     "map_page",
     "neighbours_page",
     "overview_page",
+    "pretraining_page",
     "price_page",
     "rate_curves",
     "render",

@@ -10,7 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from convista.errors import InputError, UnknownNameError
-from convista.recipe import KINDS, Recipe, bare
+from convista.recipe import Recipe
+from convista.words import KINDS, bare
 
 __all__ = ["Axes", "axis", "combinations", "label", "parse_axes"]
 

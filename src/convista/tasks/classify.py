@@ -27,7 +27,7 @@ from convista.tasks.checkup import look_for_rate
 from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, refuse_if_strict, seen_as
-from convista.tasks.restart import job_of_torchrun, left_behind
+from convista.tasks.restart import job_of_torchrun, left_behind, prepare_again
 from convista.tasks.run import Run
 from convista.tasks.start import check_start, write_start
 from convista.tasks.verdict import close
@@ -48,7 +48,7 @@ from convista.training import (
 )
 from convista.training.board import Watch
 
-__all__ = ["Place", "resume_classifier", "train_classifier"]
+__all__ = ["Place", "resume_classifier", "train_classifier", "watched"]
 
 WORTH_MEASURING = 60  # seconds of training
 
@@ -108,6 +108,8 @@ def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, 
 def resume_classifier(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
     """Goes on with a run from its last checkpoint, to the same end. Raises `RunError` when the data has changed."""
     run = world.once(lambda: Run.load(path))
+    if run.verb != "train":
+        raise RunError(f"{run.path} was made by {run.verb}. {run.how_on}")
     return _go_on(run, run.info["data"], place, console, world)
 
 
@@ -117,13 +119,7 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
         return run
     if run.diverged:
         raise DivergedError(f"{run.path} cannot go on. {run.how_on}")
-    source, table = world.together(lambda: open_source(data)), world.once(lambda: run.spec)
-    prepared = prepare_once(source, run.path, table.channels, run.view.stored, run.recipe, console, world)
-    if prepared.fingerprint != run.info["fingerprint"]:
-        raise RunError(
-            f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
-            "nothing had happened. Put them back, or start a new run."
-        )
+    prepared = prepare_again(run, world.together(lambda: open_source(data)), console, world)
     device = pick_device(run.info["device"] if place.device == "auto" else place.device)
     return _learn(run, prepared, place, device, console, world)
 
@@ -134,7 +130,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         kept_memory(device),
         torch.random.fork_rng(devices=[]),
         alone(run.path, world),
-        _watched(run, place, world) as watch,
+        watched(run, place, world) as watch,
     ):
         torch.manual_seed(run.recipe.seed)
         run = world.once(partial(run.update, launch=launch_of_torchrun()))  # which a restart will know it by
@@ -184,7 +180,7 @@ def _work(run: Run, history: list[Epoch], device: torch.device, world: World, co
     return {"macs_per_second": round(used), "peak_macs_per_second": round(peak), "share_of_peak": round(used / peak, 4)}
 
 
-def _watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:
+def watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:
     """TensorBoard where it was asked for, now or when the run began."""
     folder = run.path / "tensorboard"
     if world.first and (place.tensorboard or folder.is_dir()):

@@ -55,8 +55,8 @@ def free_folder(out: Path | None, name: str) -> Path:
         raise storage_error(out, error) from None
     if held <= OURS:  # empty, or what a process left that was killed before it began to train
         return out
-    unfinished = "run.json" in held and not ((run := Run.load(out)).done or run.diverged)
-    hint = f"Go on with: convista train --resume {out}" if unfinished else "Choose another --out."
+    run = Run.load(out) if "run.json" in held else None
+    hint = run.how_on if run and not (run.done or run.diverged) else "Choose another --out."
     raise RunError(f"The output folder {out} is not empty. {hint}")
 
 

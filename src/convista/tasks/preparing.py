@@ -10,6 +10,7 @@ import torch
 
 from convista.blocks import Spec
 from convista.data import (
+    NO_LABELS,
     Prepared,
     Source,
     channel_statistics,
@@ -81,7 +82,8 @@ def prepare_once(
     prepared = prepared or Prepared.retold(told, source, cache, shape)
     if world.first:
         sizes = ", ".join(f"{len(pictures):,} {name}" for name, pictures in prepared.splits.items())
-        console.say(f"{prepared.name}: {len(prepared.labels)} classes, {sizes}. {reasons(prepared.bad)}".rstrip())
+        classes = "no labels" if prepared.labels == NO_LABELS else f"{len(prepared.labels)} classes"
+        console.say(f"{prepared.name}: {classes}, {sizes}. {reasons(prepared.bad)}".rstrip())
         loose = sum(int((pictures.rows < 0).sum()) for pictures in prepared.splits.values())
         if loose:
             console.say(f"{loose:,} pictures do not fit into the cache and are decoded in every epoch.")

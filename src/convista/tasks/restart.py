@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from convista.data import Prepared, Source
 from convista.errors import RunError
 from convista.files import without_secrets
+from convista.tasks.preparing import prepare_once
 from convista.tasks.run import Run
-from convista.training import launch_of_torchrun
+from convista.training import Console, World, launch_of_torchrun
 
-__all__ = ["job_of_torchrun", "left_behind"]
+__all__ = ["job_of_torchrun", "left_behind", "prepare_again"]
 
 
 def job_of_torchrun() -> str:
@@ -48,3 +50,15 @@ def left_behind(out: Path | None, name: str, command: str) -> Run | None:
 
 def _made(folder: Path) -> float:
     return folder.stat().st_mtime
+
+
+def prepare_again(run: Run, source: Source, console: Console, world: World) -> Prepared:
+    """The pictures that a run began with. Raises `RunError` when they have changed."""
+    table = world.once(lambda: run.spec)
+    prepared = prepare_once(source, run.path, table.channels, run.view.stored, run.recipe, console, world)
+    if prepared.fingerprint != run.info["fingerprint"]:
+        raise RunError(
+            f"The pictures in {run.info['data']} are not those that {run.path} began with, so it cannot go on as if "
+            "nothing had happened. Put them back, or start a new run."
+        )
+    return prepared

@@ -18,6 +18,7 @@ from PIL import Image
 
 from convista.blocks import Net, Spec
 from convista.data import (
+    NO_LABELS,
     BadPictureError,
     Normalise,
     Source,
@@ -107,12 +108,25 @@ class Run:
         """How to go on with a run that is not done, in a sentence or two."""
         if self.diverged:
             return f"It diverged, and would again. {self.info['reason']}"
-        return f"Go on with: convista train --resume {self.path}"
+        return f"Go on with: convista {self.verb} --resume {self.path}"
 
     def require_done(self) -> None:
         """Raises `RunError` unless training came to its end."""
         if not self.done:
             raise RunError(f"{self.path} is not trained to its end. {self.how_on}")
+
+    def require_classes(self) -> None:
+        """Raises `RunError` where nothing was learned of classes."""
+        if self.labels == NO_LABELS:
+            raise RunError(
+                f"{self.path} learned from pictures without labels, so it names no classes. Give it a head: "
+                f"convista train PICTURES --from {self.path}"
+            )
+
+    @property
+    def verb(self) -> str:
+        """What made it: `train` or `pretrain`."""
+        return "pretrain" if "pretrain" in self.info else "train"
 
     @property
     def recipe(self) -> Recipe:
@@ -142,11 +156,13 @@ class Run:
     @property
     def val(self) -> Score:
         """The best weights' score on the validation split."""
+        self.require_classes()
         return Score.from_json(self.info["val"])
 
     @property
     def test(self) -> Score:
         """The best weights' score on the test split, which training never saw."""
+        self.require_classes()
         return Score.from_json(self.info["test"])
 
     @property
@@ -177,6 +193,7 @@ class Run:
         is decoded at the smallest scale that is enough: the probabilities then differ a little. Raises `DataError` when
         there is nothing to look at.
         """
+        self.require_classes()
         place = pick_device(device)
         net = self.net.to(place)
         ready: list[tuple[str, np.ndarray[Any, np.dtype[np.uint8]]]] = []
@@ -203,6 +220,7 @@ class Run:
         told by their content; the second result counts what was `used`, `seen_in_training` and `bad`. Raises
         `DataError` when nothing unseen is left or a class is unknown.
         """
+        self.require_classes()
         view, labels = self.view, self.labels
         source = open_source(self.info["data"] if data is None else data)
         entries, bad = list_pictures(source, needs_train=False)

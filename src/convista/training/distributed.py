@@ -58,6 +58,17 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def in_order(self, rows: Tensor, count: int) -> Tensor:
+        """Rows (n, …) of this process's pictures, every `size`-th of a batch of `count` -> those of all, (count, …).
+
+        What flows back is the sum of what flows back in each process, to each its own rows.
+        """
+        if self.size == 1:
+            return rows
+        whole = rows.new_zeros(count, *rows.shape[1:])
+        whole[self.rank :: self.size] = rows
+        return _total(whole)
+
     def share(self, value: T) -> T:
         """The first process's value, in every process."""
         if self.size == 1:

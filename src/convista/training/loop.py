@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -70,6 +70,7 @@ class Training:
     where: Where
     console: Console = field(default_factory=Console)
     thaw: Thaw | None = None  # where a part of the network learns only; all of it if not given
+    verb: ClassVar[str] = "train"
 
     def __post_init__(self) -> None:
         self.world, self.device, self.state, recipe = self.where.world, self.where.device, State(), self.recipe
@@ -85,7 +86,7 @@ class Training:
             setattr(self.net, "preprocessing", Preprocessing(view.image, view.stored, view.mean, view.std))  # noqa: B010
         self.auxiliary: dict[str, float] = getattr(getattr(self.net, "spec", None), "auxiliary", {})
         self.optimizer = make_optimizer(self.net, self.recipe)
-        self.average = Average(self.net, self.recipe.ema) if self.recipe.ema else None
+        self.average = self.averaged()
         self.undo = Undo(self.net, self.optimizer, self.average.tensors if self.average else ())
         self.state.parts = self.recipe.accumulate
         self.upcoming: NDArray[np.int64] | None = None  # the batch after the one at hand
@@ -104,6 +105,10 @@ class Training:
         self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())
         self.peak = float(with_defaults(self.recipe).lr or 0.0)
         self._last_save, self._save_seconds = time.monotonic(), 0.0
+
+    def averaged(self) -> Average | None:
+        """What follows the weights, where anything does."""
+        return Average(self.net, self.recipe.ema) if self.recipe.ema else None
 
     def run(self) -> list[Epoch]:
         """Trains until the last epoch or until patience is out. Returns the history.
@@ -219,7 +224,7 @@ class Training:
         self.undo.again()  # statistics of normalisation have seen some parts
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._tell(f"Out of memory: each batch passes in {self.state.parts} parts from here on.")
+        self.tell(f"Out of memory: each batch passes in {self.state.parts} parts from here on.")
 
     def _class_weights(self) -> torch.Tensor | None:
         if not self.recipe.class_weights:
@@ -238,13 +243,13 @@ class Training:
                 f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate "
                 f"{figure(self.peak, 3)}). Start again with a tenth of it: --lr {figure(self.peak / 10, 1)}."
             )
-        self._tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
+        self.tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
 
     def _close_epoch(self) -> None:
         state, start = self.state, time.monotonic()
         if self.recipe.recalibrate:
             recalibrate(self.kept, self.train, self.view, self.device, self.world, self.arithmetic)
-        found = figures(softmax(self.judged()), self.val.targets)
+        found = self.judged()
         row = Epoch(
             epoch=state.epoch + 1,
             lr=self._set_lr(state.epoch * self.steps + self.steps - 1),
@@ -261,21 +266,27 @@ class Training:
         state.loss_sum, state.hits, state.seen, state.seconds = 0.0, 0.0, 0, 0.0
         if math.isfinite(row.val_loss):  # else the last step may be the one to undo
             self.undo.forget()
-        self._keep_if_best(row)
+        self.keep(row)
         self.save()
         self.where.watch(state.history)
-        self._tell(epoch_line(row, self.recipe.epochs))
+        self.tell(self.line(row))
 
-    def judged(self) -> NDArray[np.float64]:
-        """What the kept network says to the validation pictures: logits (n, classes)."""
-        return logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
+    def judged(self) -> dict[str, float]:
+        """The figures of validation: loss, top1, top5."""
+        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
+        return figures(softmax(logits), self.val.targets)
+
+    def line(self, row: Epoch) -> str:
+        """What is said when an epoch ends."""
+        return epoch_line(row, self.recipe.epochs)
 
     @property
     def kept(self) -> nn.Module:
         """The network that is judged and kept: the running average where there is one."""
         return self.net if self.average is None else self.average.net
 
-    def _keep_if_best(self, row: Epoch) -> None:
+    def keep(self, row: Epoch) -> None:
+        """Writes the weights down, if they are the best so far."""
         quality = (row.val_top1, -row.val_loss) if math.isfinite(row.val_loss) else (-1.0, -math.inf)
         if quality > self.state.best:
             self.state.best, self.state.best_epoch = quality, row.epoch
@@ -295,7 +306,7 @@ class Training:
         if stop:
             raise InterruptedRunError(
                 f"Stopped in epoch {self.state.epoch + 1} of {self.recipe.epochs}, everything is saved. "
-                f"Go on with: convista train --resume {self.where.folder}"
+                f"Go on with: convista {self.verb} --resume {self.where.folder}"
             )
 
     def save(self) -> None:
@@ -309,7 +320,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "earlier": self.undo.earlier,
             "arithmetic": self.arithmetic.state(),
-            "average": None if self.average is None else self.average.net.state_dict(),
+            "average": None if self.average is None else self.average.state(),
         }
         torch.save(content, buffer)
         write_atomically(self.where.folder / "metrics.csv", epochs_csv(self.state.history))
@@ -333,7 +344,7 @@ class Training:
             self.undo.earlier = content["earlier"]
             self.arithmetic.load(content.get("arithmetic") or {})
             if self.average is not None:
-                self.average.net.load_state_dict(content["average"])
+                self.average.load(content["average"])
         except Exception as error:  # a damaged archive fails in many ways
             raise RunError(f"{path} is not a checkpoint of this network ({error}). Start a new run.") from error
 
@@ -365,6 +376,7 @@ class Training:
             done, epochs = state.epoch * self.steps + state.batch, self.recipe.epochs
             self.console.show(Progress(state.epoch + 1, epochs, done, self.steps * epochs, loss, speed))
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Says it, in one of the processes."""
         if self.world.first:
             self.console.say(text)

@@ -9,7 +9,7 @@ import torch
 
 from convista.data import Pictures, channel_statistics
 from convista.errors import InputError, UnknownNameError
-from convista.recipe import ADAPT_NAMES
+from convista.feature_recipes import ADAPT_NAMES
 from convista.records import View
 from convista.training import recalibrate
 from convista.transfer.pretrained import Pretrained

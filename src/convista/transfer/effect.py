@@ -10,7 +10,7 @@ import torch
 
 from convista.data import Pictures, Source
 from convista.errors import InputError
-from convista.recipe import ADAPT_NAMES
+from convista.feature_recipes import ADAPT_NAMES
 from convista.transfer.adapt import adapted
 from convista.transfer.evidence import FOLDS, Evidence, classified, evidence, floor_of
 from convista.transfer.extract import Progress

@@ -14,8 +14,8 @@ from PIL import Image
 
 from convista.data import Entry, Pictures, Source, open_source, upright, user_cache
 from convista.errors import DataError, InputError, RunError
+from convista.feature_recipes import NeighbourRecipe
 from convista.files import shown
-from convista.recipe import NeighbourRecipe
 from convista.records import BadFile
 from convista.tasks.run import Picture, named_pictures
 from convista.training import Console

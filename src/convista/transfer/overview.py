@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convista.data import Source
 from convista.errors import InputError
-from convista.recipe import MapRecipe
+from convista.feature_recipes import MapRecipe
 from convista.records import BadFile
 from convista.training import Console
 from convista.transfer.doubts import Suspect, suspects

@@ -24,8 +24,8 @@ from convista.data import (
 )
 from convista.devices import pick_device
 from convista.errors import DataError, InputError
+from convista.feature_recipes import FeatureRecipe
 from convista.files import check_parent, make_folder, write_atomically
-from convista.recipe import FeatureRecipe
 from convista.records import BadFile, View
 from convista.tasks.preparing import fast_precision
 from convista.training import Console

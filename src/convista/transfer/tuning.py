@@ -17,7 +17,7 @@ from convista.data import Ahead, Batch, Mixing, Pictures, user_cache
 from convista.data.chance import draws, offsets
 from convista.data.mixing import pairs
 from convista.tasks import Run
-from convista.training import Console, Training, Where
+from convista.training import Console, Training, Where, figures, softmax
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.plan import Plan
 from convista.transfer.pretrained import Pretrained
@@ -94,8 +94,8 @@ class TuningOnMaps(Training):
         self.ahead = Ahead(self._batch, self.device)
         self.mixing = Mixing(self.recipe.mixup, 0.0, self.recipe.balanced)
 
-    def judged(self) -> NDArray[np.float64]:
-        return logits_on_maps(self.kept, self.judging, self.device)
+    def judged(self) -> dict[str, float]:
+        return figures(softmax(logits_on_maps(self.kept, self.judging, self.device)), self.val.targets)
 
     def _batch(self, indices: NDArray[np.int64], epoch: int) -> Batch:
         own, targets = self._shown(indices, epoch), torch.from_numpy(self.train.targets[indices % len(self.train)])
