@@ -18,7 +18,8 @@ import convista
 
 SOURCE = Path(convista.__file__).parent
 FLOORS = {
-    "errors": 0, "records": 0, "words": 0, "recipe": 0, "feature_recipes": 0, "registry": 0, "files": 0, "catalogue": 0, "devices": 0,
+    "errors": 0, "records": 0, "words": 0, "recipe": 0, "feature_recipes": 0,
+    "registry": 0, "files": 0, "catalogue": 0, "devices": 0,
     "blocks": 1, "data": 1,
     "models": 2,
     "pricing": 3, "training": 3, "see": 3,
