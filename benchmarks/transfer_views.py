@@ -4,8 +4,8 @@
 
 WEIGHTS are MobileNetV2's as .safetensors, FOLDER holds train/, val/ and test/ with a folder for each class. With as
 many views as epochs a head hardly ever sees the same twice: that is what training behind a frozen network sees which
-looks at each picture anew in each epoch. Printed: top-1 on test, mean and sample standard deviation over the seeds, which
-decide the views, the order and what is dropped.
+looks at each picture anew in each epoch. Printed: top-1 on test, mean and sample standard deviation over the seeds,
+which decide the views, the order and what is dropped.
 """
 
 import argparse

@@ -19,6 +19,9 @@ from convista.training.lamb import LONGEST
 from convista.training.muon import STEPS
 from convista.training.optim import BESIDE, OPTIMIZERS
 from convista.training.schedules import CYCLES, PATIENCE, SCHEDULES
+from convista.transfer import HeadRecipe, learn, plan
+from convista.transfer.plan import Situation, chosen
+from convista.transfer.shift import FAR
 
 PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 SENTENCES = " ".join(PAGE.split())
@@ -34,7 +37,7 @@ def tables(head: str) -> list[dict[str, list[str]]]:
     return found
 
 
-OPTIMIZER, SCHEDULE, AUGMENT, INIT, _ = tables("word")
+OPTIMIZER, SCHEDULE, AUGMENT, INIT, *_ = tables("word")
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
@@ -111,3 +114,24 @@ def test_class_weights_follow_their_formula() -> None:
 
     targets = torch.tensor([0, 0, 0, 1]).numpy()
     assert balancing_weights(targets, 3).tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1), 0])
+
+
+@pytest.mark.parametrize(
+    ("row", "each"),
+    [("fewer than 10", 9), ("10 to 19", 10), ("20 to 49", 20), ("50 to 199", 50), ("200 and more", 200)],
+)
+def test_the_plan_is_what_the_page_says(row: str, each: int) -> None:
+    said = {"none": "the head alone", "last": "the last stages", "gradual": "the whole network"}
+    line = next(line for line in PAGE.splitlines() if line.startswith(f"| {row} |"))
+    near, far = (cell.strip() for cell in line.split("|")[2:4])
+    assert near.startswith(said[chosen(Situation(each, 0.9, "near"))[0]])
+    assert (near if far == "the same" else far).startswith(said[chosen(Situation(each, 0.9, "far"))[0]])
+
+
+def test_numbers_of_transfer_are_those_of_the_source() -> None:
+    assert f"{plan.SURE:.0%}".replace("%", " %") in PAGE
+    assert f"a distance of {FAR}" in PAGE
+    assert f"`--lr-decay-per-stage {learn.DECAY}`" in PAGE
+    assert learn.GENTLE == 0.25
+    assert f"AdamW at {HeadRecipe().lr:g}".replace("0.0003", "3e-4") in PAGE
+    assert f"dropout {learn.DROPOUT}" in PAGE
