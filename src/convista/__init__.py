@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
+    from convista.transfer import ray_features
     from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "memory",
     "pick",
     "predict",
+    "ray_features",
     "ray_train",
     "report",
     "scale",
@@ -79,6 +81,7 @@ HOMES = {
     "tasks": ["Comparison", "Place", "Run"],
     "spread": ["ray_train"],
     "training": ["Console"],
+    "transfer": ["ray_features"],
     "verbs": [
         "augment",
         "compare",

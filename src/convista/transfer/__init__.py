@@ -8,6 +8,7 @@ from convista.transfer.learn import Start, resume_from, start_of, sweep_start, t
 from convista.transfer.logistic import softmax_probe
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
+from convista.transfer.onray import ray_features
 from convista.transfer.plan import tuned_recipe
 from convista.transfer.pretrained import Pretrained, pretrained
 from convista.transfer.probe import Probe, ridge
@@ -44,6 +45,7 @@ __all__ = [
     "pca",
     "pretrained",
     "project",
+    "ray_features",
     "resume_from",
     "retrieval",
     "ridge",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from convista.transfer.extract import Progress, Views, features_of
 from convista.transfer.pretrained import Pretrained
 from convista.transfer.trunk import Trunk
 
-__all__ = ["KEPT", "FeatureTable", "feature_table", "written"]
+__all__ = ["KEPT", "FeatureTable", "everything", "feature_table", "table_of", "written"]
 
 KEPT = "features"  # where in the user's cache features lie
 KINDS = (".npz", ".parquet")
@@ -70,7 +71,7 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
     device, source, policy = pick_device(asked.device), open_source(data), read_policy(asked.augment)
     precision = fast_precision(device) if asked.precision == "auto" else asked.precision
     trunk = Trunk(base.net, base.view, device, asked.layer or "", asked.maps, precision)
-    entries, bad = _everything(source)
+    entries, bad = everything(source)
     side, channels = base.view.stored, base.view.channels
     cache = open_cache((user_cache(),), side, channels)
     found, damaged, _ = inspect(source, entries, side, channels, cache, console.reading)
@@ -80,16 +81,22 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
     pictures = pictures_of(source, cache, (side, side, channels), found, labels)
     progress: Progress = console.reading
     made = features_of(trunk, pictures, Views(asked.views, policy, asked.seed), user_cache() / KEPT, progress)
-    return FeatureTable(
-        base.model,
-        tuple(picture.path for picture in found),
-        tuple(picture.label for picture in found),
-        made.values,
-        made.computed,
-        made.reused,
-        made.seconds,
-        (*bad, *damaged),
-    )
+    usable = [Entry(picture.path, picture.label, None) for picture in found]
+    return table_of(base.model, usable, made.values, made.computed, made.seconds, (*bad, *damaged))
+
+
+def table_of(
+    model: str,
+    usable: Sequence[Entry],
+    values: NDArray[np.float16],
+    computed: int,
+    seconds: float,
+    bad: Sequence[BadFile],
+) -> FeatureTable:
+    """The table of these pictures with their `values` (n, views, …), of which so many rows were `computed`."""
+    paths, labels = tuple(entry.path for entry in usable), tuple(entry.label for entry in usable)
+    reused = values.shape[0] * values.shape[1] - computed
+    return FeatureTable(model, paths, labels, values, computed, reused, seconds, tuple(bad))
 
 
 def written(table: FeatureTable, out: Path) -> Path:
@@ -122,7 +129,7 @@ def _parquet(table: FeatureTable) -> bytes:
     return buffer.getvalue()
 
 
-def _everything(source: Source) -> tuple[list[Entry], list[BadFile]]:
+def everything(source: Source) -> tuple[list[Entry], list[BadFile]]:
     """All files, with their classes where folders name some."""
     try:
         return list_pictures(source, needs_train=False)
