@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_a_named_layer_gives_its_means_or_its_maps(photos: Path) -> None:
     assert np.allclose(maps.astype(np.float32).mean((3, 4)), means, atol=2e-3)
     with pytest.raises(UnknownNameError, match=r"no layer named '0\.9'"):
         trunk("0.9")
+
+
+def test_a_row_does_not_depend_on_who_is_beside_it(photos: Path) -> None:
+    """Layers add up in another order when a batch has another size, so that all have one."""
+    part, stem, sizes = pictures(photos), trunk(), []
+    stem.net.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    whole = features_of(stem, part, Views(), None).values
+    few = np.array([4, 17])
+    chosen = tuple(part.pictures[i] for i in few)
+    some = features_of(
+        stem, replace(part, pictures=chosen, targets=part.targets[few], rows=part.rows[few]), Views(), None
+    )
+    assert some.values.tobytes() == whole[few].tobytes()
+    assert set(sizes) == {1, 32}  # one to learn the shape
 
 
 def test_the_network_is_not_touched(photos: Path) -> None:

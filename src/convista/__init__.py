@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from convista.spread import ray_train
     from convista.tasks import Comparison, Place, Run
     from convista.training import Console
+    from convista.transfer import ray_features
     from convista.transfer_verbs import features, map, neighbours, pick, shift  # noqa: A004
     from convista.verbs import augment, compare, doctor, eval, lr_find, predict, report, sweep, train  # noqa: A004
 
@@ -63,6 +64,7 @@ __all__ = [
     "pick",
     "predict",
     "pretrain",
+    "ray_features",
     "ray_train",
     "report",
     "scale",
@@ -87,6 +89,7 @@ HOMES = {
     "spread": ["ray_train"],
     "training": ["Console"],
     "transfer_verbs": ["features", "map", "neighbours", "pick", "shift"],
+    "transfer": ["ray_features"],
     "verbs": [
         "augment",
         "compare",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from convista.cli.options import options_of
+from convista.errors import InputError
 from convista.feature_recipes import FeatureRecipe
 from convista.files import shown
 
@@ -32,15 +33,20 @@ def _features(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER|FILE", help="A folder, or a file that ends in .npz or .parquet.")
     ] = Path("features.npz"),
+    on: Annotated[str | None, typer.Option(metavar="ray", help="Spread the work over a Ray cluster.")] = None,
     **words: Any,
 ) -> None:
     """Compute the features of pictures, once: they are kept, and found again as long as nothing has changed."""
     from convista.cli.console import job
-    from convista.transfer import written
+
+    if on not in (None, "ray"):
+        raise InputError(f"--on {on} was given; expected ray, or nothing for this process.")
+    from convista.transfer import ray_features, written
     from convista.transfer_verbs import features
 
+    compute = ray_features if on else features
     with job("") as console:
-        found = features(model, data, weights=weights, console=console, **words)
+        found = compute(model, data, weights=weights, console=console, **words)
     file = written(found, out)
     for bad in found.bad:
         print(f"skipped {shown(bad.path)}: {bad.reason}", file=sys.stderr)

@@ -30,6 +30,7 @@ __all__ = [
     "Pictures",
     "Prepared",
     "complete",
+    "digest_of",
     "inspect",
     "open_cache",
     "pictures_of",
@@ -72,7 +73,7 @@ class Pictures:
             data = self.source.read(picture_file.path)
         except UnreadableError as error:
             raise DataError(f"{picture_file.path} was there when the run began; now: {error}. Put it back.") from None
-        if _digest(data) != picture_file.digest:
+        if digest_of(data) != picture_file.digest:
             raise DataError(f"{picture_file.path} has changed since the run began. Put it back, or start a new run.")
         return decode(data, self.shape[0], self.shape[2]).pixels
 
@@ -151,7 +152,7 @@ def prepare(
         for split in SPLITS
     }
     lines = "\n".join(f"{p.digest} {p.label} {p.split}" for split in SPLITS for p in splits[split].pictures)
-    fingerprint = _digest(lines.encode(errors="surrogateescape"))
+    fingerprint = digest_of(lines.encode(errors="surrogateescape"))
     return Prepared(source.name, labels, splits, (*strays, *bad, *conflicts), notes, fingerprint)
 
 
@@ -187,7 +188,7 @@ def inspect(
 
     def look(entry: Entry) -> tuple[str, Decoded | None]:
         data = source.read(entry.path)
-        digest = _digest(data)
+        digest = digest_of(data)
         known = cache is not None and digest in cache
         return digest, None if known else decode(data, side, channels)
 
@@ -250,7 +251,8 @@ class quiet_pillow(warnings.catch_warnings):  # noqa: N801  # used like a functi
         warnings.simplefilter("ignore", UserWarning)
 
 
-def _digest(data: bytes) -> str:
+def digest_of(data: bytes) -> str:
+    """What a picture is known by: a digest of its file."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -13,7 +13,8 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from itertools import product
@@ -26,7 +27,7 @@ from convista.data.remote import Remote, RemoteStream
 from convista.data.source import LARGEST_FILE, Entry, Source, UnreadableError
 from convista.data.tarindex import NAMES, WORDS, Index, Member, index_of
 from convista.errors import ConvistaError, DataError
-from convista.files import shown, without_secrets, write_atomically
+from convista.files import shown, without_login, without_secrets, write_atomically
 from convista.records import BadFile
 
 __all__ = ["Shard", "ShardSource", "expand_braces"]
@@ -84,6 +85,12 @@ class Shard:
             return _local_index(self.address, (status.st_size, status.st_mtime_ns))
         except OSError as error:
             raise DataError(f"{self.address} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+
+    def elsewhere(self) -> Shard:
+        """The same for another process: nothing is open, no login is told, and its working directory may differ."""
+        remote = "://" in self.address
+        address = without_login(self.address) if remote else os.path.abspath(self.address)  # noqa: PTH100  # keeps links
+        return replace(self, address=address)
 
     def read(self, member: Member) -> bytes:
         """A member's bytes. Raises `UnreadableError`, or `DataError` when a server keeps failing."""
@@ -150,6 +157,15 @@ class ShardSource(Source):
         """A member's content, by its place in the shard."""
         shard, member = self._places[path]
         return shard.read(member)
+
+    def part(self, paths: Sequence[str]) -> Source:
+        """A few of the pictures and where they lie, without the index of the shards; and without a login."""
+        places = {path: self._places[path] for path in paths}
+        moved = {shard: shard.elsewhere() for shard, _ in places.values()}
+        part = copy(self)
+        part.shards = tuple(moved.values())
+        part._places = {path: (moved[shard], member) for path, (shard, member) in places.items()}
+        return part
 
     def entries(self) -> tuple[list[Entry], list[BadFile]]:
         """The samples in the order that a folder of them would have; what is unusable, with reasons."""

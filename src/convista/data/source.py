@@ -7,6 +7,7 @@ import os
 import stat
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -60,6 +61,10 @@ class Source(ABC):
 
     def entries(self) -> tuple[list[Entry], list[BadFile]] | None:
         """The pictures and what is unusable, where the source itself knows the classes; None where folders say."""
+        return None
+
+    def part(self, paths: Sequence[str]) -> Source | None:
+        """A few of the files, to be read on another machine; None where that had better open the whole by its name."""
         return None
 
 

@@ -12,6 +12,7 @@ from convista.transfer.logistic import softmax_probe
 from convista.transfer.lookup import Neighbour, Neighbours, Query, find_neighbours, source_of
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
+from convista.transfer.onray import ray_features
 from convista.transfer.overview import Overview, overview_of
 from convista.transfer.plan import tuned_recipe
 from convista.transfer.pretrained import Pretrained, is_run, pretrained
@@ -70,6 +71,7 @@ __all__ = [
     "pretrained",
     "project",
     "ranking",
+    "ray_features",
     "resume_from",
     "retrieval",
     "ridge",

@@ -17,7 +17,7 @@ from convista.recipe import Recipe
 from convista.transfer.store import FeatureStore, fingerprint, store_key
 from convista.transfer.trunk import Trunk
 
-__all__ = ["Features", "Views", "features_of"]
+__all__ = ["BATCH", "Features", "Place", "Stores", "Views", "chunks", "computed", "features_of", "row_key"]
 
 BATCH = 32  # pictures in a pass
 Progress = Callable[[str, int, int], None]
@@ -63,19 +63,28 @@ def features_of(
     start, shape = time.perf_counter(), trunk.shape
     todo = [(index, view) for view in range(views.count) for index in range(len(pictures))]
     values = np.empty((len(pictures), views.count, *shape), np.float16)
-    stores = _Stores(trunk, views, shape, folder, [picture.digest for picture in pictures.pictures])
+    stores = Stores(trunk, views, shape, folder, [picture.digest for picture in pictures.pictures])
     missing = stores.fill(values, todo)
-    computed, done = 0, len(todo) - len(missing)
+    new, done = 0, len(todo) - len(missing)
     with kept_memory(trunk.device):
-        for asked in _chunks(missing):
+        for asked in chunks(missing):
             chunk = stores.fill(values, asked)  # another process may have been here
             if chunk:
-                seen = trunk(_look(pictures, chunk, views, trunk)).cpu().numpy().astype(np.float16)
-                stores.keep(values, chunk, seen)
-            computed, done = computed + len(chunk), done + len(asked)
+                stores.keep(values, chunk, computed(trunk, pictures, chunk, views))
+            new, done = new + len(chunk), done + len(asked)
             if progress:
                 progress("computing features", done, len(todo))
-    return Features(values, computed, len(todo) - computed, time.perf_counter() - start, stores.kept)
+    return Features(values, new, len(todo) - new, time.perf_counter() - start, stores.kept)
+
+
+def computed(trunk: Trunk, pictures: Pictures, chunk: Sequence[Place], views: Views) -> NDArray[np.float16]:
+    """The features (n, …) of at most `BATCH` places, in a pass that is filled up to `BATCH` with black pictures.
+
+    So a row does not depend on who is beside it: layers add up in another order when a batch has another size.
+    """
+    seen = _look(pictures, chunk, views, trunk)
+    full = torch.cat([seen, seen.new_zeros(BATCH - len(seen), *seen.shape[1:])])
+    return trunk(full)[: len(seen)].cpu().numpy().astype(np.float16)
 
 
 def _look(pictures: Pictures, chunk: Sequence[Place], views: Views, trunk: Trunk) -> torch.Tensor:
@@ -91,8 +100,11 @@ def _look(pictures: Pictures, chunk: Sequence[Place], views: Views, trunk: Trunk
     return torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
 
 
-class _Stores:
-    """The store of the pictures' middles, which every policy shares, and that of the drawn views."""
+class Stores:
+    """The store of the pictures' middles, which every policy shares, and that of the drawn views.
+
+    Pictures are named by their number in `digests`; where nothing can be written `kept` is False.
+    """
 
     def __init__(self, trunk: Trunk, views: Views, shape: tuple[int, ...], folder: Path | None, digests: list[str]):
         self.digests, self.kept = digests, folder is not None
@@ -114,16 +126,20 @@ class _Stores:
         except OSError:
             self.kept = False
 
+    def names(self) -> list[str]:
+        """What all rows are called that are there."""
+        return [key for store in self.stores if store is not None for key in store.names()]
+
     def fill(self, values: NDArray[np.float16], wanted: Sequence[Place]) -> list[Place]:
         """Puts what the stores have into `values`. Returns what they have not."""
         missing: list[Place] = []
         for store, places in self._parts(wanted):
-            keys = [self._key(place) for place in places]
+            keys = [row_key(self.digests[place[0]], place[1]) for place in places]
             lacking = set(keys) if store is None else set(store.missing(dict.fromkeys(keys)))
             there = [place for place, key in zip(places, keys, strict=True) if key not in lacking]
             if store is not None and there:
                 index, view = np.array(there).T
-                values[index, view] = store.read([self._key(place) for place in there])
+                values[index, view] = store.read([row_key(self.digests[place[0]], place[1]) for place in there])
             missing += [place for place, key in zip(places, keys, strict=True) if key in lacking]
         return missing
 
@@ -133,14 +149,13 @@ class _Stores:
         values[index, view] = seen
         for store, part in self._parts(places):
             if store is not None and self.kept:
-                once = {self._key(place): values[place] for place in part}  # pictures of one content are one
+                once = {
+                    row_key(self.digests[place[0]], place[1]): values[place] for place in part
+                }  # pictures of one content are one
                 try:
                     store.add(list(once), np.stack(list(once.values())))
                 except OSError:  # a full disk costs the next run its time, nothing else
                     self.kept = False
-
-    def _key(self, place: Place) -> str:
-        return f"{self.digests[place[0]]}/{place[1]}"
 
     def _parts(self, wanted: Sequence[Place]) -> Iterator[tuple[FeatureStore | None, list[Place]]]:
         """Each store with what of it is wanted."""
@@ -150,6 +165,12 @@ class _Stores:
                 yield store, places
 
 
-def _chunks(todo: Sequence[Place]) -> Iterator[Sequence[Place]]:
+def row_key(digest: str, view: int) -> str:
+    """What a row is called: by the content of the picture's file and the number of the view."""
+    return f"{digest}/{view}"
+
+
+def chunks(todo: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    """At most `BATCH` places at a time."""
     for start in range(0, len(todo), BATCH):
         yield todo[start : start + BATCH]

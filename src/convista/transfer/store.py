@@ -23,7 +23,7 @@ from convista.data import RowFile
 
 __all__ = ["FORMAT", "FeatureStore", "fingerprint", "store_key"]
 
-FORMAT = 1  # changes whenever the same words would give other numbers
+FORMAT = 2  # changes whenever the same words would give other numbers
 Numbers = NDArray[np.float16]
 
 
@@ -37,6 +37,12 @@ class FeatureStore:
         self.shape = shape
         self.file = RowFile(folder / key, 2 * math.prod(shape))
         self.sound: set[tuple[str, int]] = set()  # rows whose checksum was seen to be right
+
+    def names(self) -> list[str]:
+        """All whose rows are there as they were written."""
+        listed = list(self.file.entries)
+        lacking = set(self.missing(listed))
+        return [key for key in listed if key not in lacking]
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those that are not there, or whose rows are not what was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,17 @@ from convista.transfer.extract import Progress, Views, features_of
 from convista.transfer.pretrained import Pretrained
 from convista.transfer.trunk import Trunk
 
-__all__ = ["KEPT", "FeatureTable", "feature_table", "read_pictures", "trunk_of", "usable", "written"]
+__all__ = [
+    "KEPT",
+    "FeatureTable",
+    "everything",
+    "feature_table",
+    "read_pictures",
+    "table_of",
+    "trunk_of",
+    "usable",
+    "written",
+]
 
 KEPT = "features"  # where in the user's cache features lie
 KINDS = (".npz", ".parquet")
@@ -76,16 +87,22 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
     if asked.adapt != "none":
         trunk = trunk_of(adapted(base, pictures, asked.adapt, trunk.device), asked)
     made = features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
-    return FeatureTable(
-        base.model,
-        tuple(picture.path for picture in pictures.pictures),
-        tuple(picture.label for picture in pictures.pictures),
-        made.values,
-        made.computed,
-        made.reused,
-        made.seconds,
-        bad,
-    )
+    entries = [Entry(picture.path, picture.label, None) for picture in pictures.pictures]
+    return table_of(base.model, entries, made.values, made.computed, made.seconds, bad)
+
+
+def table_of(
+    model: str,
+    usable: Sequence[Entry],
+    values: NDArray[np.float16],
+    computed: int,
+    seconds: float,
+    bad: Sequence[BadFile],
+) -> FeatureTable:
+    """The table of these pictures with their `values` (n, views, …), of which so many rows were `computed`."""
+    paths, labels = tuple(entry.path for entry in usable), tuple(entry.label for entry in usable)
+    reused = values.shape[0] * values.shape[1] - computed
+    return FeatureTable(model, paths, labels, values, computed, reused, seconds, tuple(bad))
 
 
 def trunk_of(base: Pretrained, asked: FeatureRecipe) -> Trunk:
@@ -99,7 +116,7 @@ def read_pictures(source: Source, view: View, progress: Progress | None = None) 
     """Every picture of a source as the network's `view` keeps it, whether folders name classes or not, and the files
     that are none. Raises `DataError` where there is no file.
     """
-    entries, bad = _everything(source)
+    entries, bad = everything(source)
     shape = (view.stored, view.stored, view.channels)
     cache = open_cache((user_cache(),), view.stored, view.channels)
     found, damaged, _ = inspect(source, entries, view.stored, view.channels, cache, progress)
@@ -145,7 +162,7 @@ def _parquet(table: FeatureTable) -> bytes:
     return buffer.getvalue()
 
 
-def _everything(source: Source) -> tuple[list[Entry], list[BadFile]]:
+def everything(source: Source) -> tuple[list[Entry], list[BadFile]]:
     """All files, with their classes where folders name some."""
     try:
         return list_pictures(source, needs_train=False)
