@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import convista
-from convista.errors import InputError, InterruptedRunError, UnknownNameError
+from convista.errors import DivergedError, InputError, InterruptedRunError, UnknownNameError
 from convista.recipe import Recipe
 from convista.training import Console, Thaw, Undo, make_optimizer, slower, stages_of
 from convista.transfer.plan import Plan, Situation, chosen, last_stages, planned
@@ -215,7 +215,8 @@ def test_a_run_that_was_stopped_while_tuning_goes_on_to_the_same_weights(
         ({"unfreeze": "none", "lr": 0.1}, InputError, "a head alone does not ask for it"),
         ({"unfreeze": "some"}, UnknownNameError, "gradual"),
         ({"lr_decay_per_stage": -1}, InputError, "at least 0"),
-        ({"model": "resnet18"}, InputError, "which decides it"),
+        ({"model": "resnet18"}, InputError, "leaves no choice"),
+        ({"views": 2}, InputError, "leaves no choice"),
     ],
 )
 def test_words_that_make_no_sense_are_refused_and_leave_nothing(
@@ -239,5 +240,57 @@ def test_a_sweep_begins_with_a_pretrained_network_as_well(base: Path, tmp_path: 
     shutil.rmtree(tmp_path / "sweep" / "limit=80,seed=1")
     again = convista.sweep(resume=tmp_path / "sweep")
     assert [setting.test["top1"].n for setting in again.settings] == [2, 2]
-    with pytest.raises(InputError, match="which decides it"):
+    with pytest.raises(InputError, match="leaves no choice"):
         convista.sweep("digits", ["model=resnet18,vgg11"], out=tmp_path / "other", **words)
+
+
+def test_a_network_begins_as_it_was_whose_constants_came_with_its_weights(base: Path, tmp_path: Path) -> None:
+    from convista.models import save_weights
+    from convista.transfer import pretrained
+
+    other = convista.create(convista.create("resnet20", classes=4, channels=1).spec.with_norm(0.05))
+    other.preprocessing = pretrained(str(base)).net.preprocessing
+    save_weights(other, tmp_path / "w.safetensors")
+    run = convista.train(
+        "digits", from_="resnet20", weights=tmp_path / "w.safetensors", unfreeze="none", epochs=1, limit=40,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    again = pretrained(str(run.path))
+    eps = {m.eps for m in again.for_classes(3).modules() if isinstance(m, nn.BatchNorm2d)}
+    assert eps == {0.05}
+    assert convista.eval(run).top1 == run.test.top1
+
+
+def test_maps_may_be_vectors(tmp_path: Path) -> None:
+    convista.train("digits", model="lenet5", epochs=1, limit=60, out=tmp_path / "base")
+    run = tuned(tmp_path / "base", tmp_path / "run", freeze_until="f6", mixup=0.2)
+    assert run.done
+
+
+def test_test_pictures_that_the_network_knows_are_told_of(base: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    tuned(base, tmp_path / "run", seed=1, unfreeze="none", batch=64, console=Console(say=said.append))
+    assert any("test pictures are among those" in text for text in said)
+
+
+def test_a_diverged_tuning_is_recorded(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="lr-find"):
+        tuned(base, tmp_path / "run", unfreeze="all", lr=1e30, clip=0.0, precision="fp32", epochs=4)
+    assert convista.Run.load(tmp_path / "run").diverged
+    with pytest.raises(DivergedError):
+        convista.train(resume=tmp_path / "run")
+
+
+def test_a_run_s_recipe_serves_another(base: Path, tmp_path: Path) -> None:
+    run = tuned(base, tmp_path / "run", unfreeze="last", epochs=1)
+    again = convista.train("digits", from_=base, recipe=run.path, out=tmp_path / "again")
+    assert (again.path / "model.safetensors").read_bytes() == (run.path / "model.safetensors").read_bytes()
+
+
+def test_words_without_use_are_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convista.transfer import plan
+
+    monkeypatch.setattr(plan, "SURE", 0.0)
+    said: list[str] = []
+    tuned(base, tmp_path / "run", class_weights=True, console=Console(say=said.append))
+    assert any(text.startswith("batch, class_weights: for what learns further") for text in said)

@@ -173,7 +173,7 @@ def shift(
     check_data(data)
     _check_limit(limit)
     place, source = pick_device(device), open_source(data)
-    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights))
+    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights), "")
     return shifted(base, source, place, limit, (console or Console()).reading)
 
 

@@ -44,6 +44,7 @@ from convista.tasks import (
     train_classifier,
     train_sweep,
 )
+from convista.tasks.axes import combinations
 from convista.tasks.contact import Sheet, contact_sheet
 from convista.tasks.run import Picture
 from convista.tasks.sweep import FROM_SCRATCH, Way
@@ -96,7 +97,7 @@ def train(
     `strict`, `checkpoint_seconds`, `tensorboard`. `recipe=FILE` takes words from a file of TOML or JSON, or from a run;
     those given here win. `resume=RUN` goes on with a run that was interrupted, bit for bit, and takes no word of the
     recipe. `from_` begins with a pretrained network: a name or a run, with the weights of `weights`, a file or a name
-    (the published ones if not given); only a head is learned, on features that are kept; `adapt` fits the network to
+    (the published ones if not given): a head on kept features, and more where that pays; `adapt` fits the network to
     the pictures first: "pixels", "norms". `console` hears what happens. Raises an `InputError` that says what to mend.
 
     >>> import convista
@@ -104,11 +105,13 @@ def train(
     >>> run.test.floor["top1"] < run.test.top1
     True
     """
-    console = console or Console(command=_as_call("train", data, out, recipe, words))
+    begun = {k: os.fspath(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
+    console = console or Console(command=_as_call("train", data, out, recipe, words | begun))
     place = _place(data, out, resume, recipe, words)
     start = start_of(from_, weights, adapt)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
+    given = set(words)
     words, axes = planned(recipe, words)
     beside = [word for word in ("unfreeze", "freeze_until") if words.get(word, "auto") not in ("auto", "")]
     if from_ is None and beside:
@@ -118,10 +121,12 @@ def train(
     with joined() as world:
         if resume is not None:
             learned = world.once(lambda: "from" in Run.load(resume).info)  # only the first process needs the folder
-            begun = resume_from if learned else resume_classifier
-            run = begun(resume, place, console, world)
+            go_on = resume_from if learned else resume_classifier
+            run = go_on(resume, place, console, world)
         elif start is not None:
-            run = train_from(os.fspath(data or ""), start, tuned_recipe(words, start.source), place, console, world)
+            run = train_from(
+                os.fspath(data or ""), start, tuned_recipe(words, start.source, given), place, console, world
+            )
         else:
             run = train_classifier(os.fspath(data or ""), Recipe.of(**words), place, console, world)
         if world.first:
@@ -209,7 +214,8 @@ def sweep(
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
     start = start_of(from_, weights, adapt)
     if start is not None:
-        tuned_recipe(words | {word: values[0] for word, values in found.items()}, start.source)
+        for combination in combinations(words, found):
+            tuned_recipe({**words, **combination}, start.source, {*once, *found})
     return train_sweep(os.fspath(data or ""), words, found, place, console, _reported, _way(start))
 
 

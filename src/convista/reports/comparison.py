@@ -54,7 +54,8 @@ def comparison_rows(found: Comparison) -> list[list[str]]:
     rows = []
     for run in found.runs:
         scores = [run.val.get("top1"), run.test.get("top1"), run.test_floor.get("top1"), run.test.get("top5")]
-        told = [run.name, *(value(run.words.get(word)) for word in words), _state(run), str(run.best_epoch or "–")]
+        best = "–" if run.best_epoch is None else str(run.best_epoch)
+        told = [run.name, *(value(run.words.get(word)) for word in words), _state(run), best]
         figures = [_number(x) for x in (*scores, run.test.get("loss"), run.test.get("ece"))]
         figures += [_number(run.seconds, 1), _number(run.images_per_second, 0), _count(run.params), _count(run.macs)]
         rows.append([*told, *figures])
@@ -121,7 +122,7 @@ def _curves(runs: Sequence[Candidate], figure: str, unit: str, kinds: dict[str, 
     def line(history: Sequence[Epoch]) -> list[float]:
         return [float(getattr(row, figure)) for row in history]
 
-    return curves({run.name: line(run.history) for run in runs}, unit, kinds)
+    return curves({run.name: line(run.history) for run in runs}, unit, kinds=kinds)
 
 
 def _columns(found: Comparison, seed: bool) -> list[str]:

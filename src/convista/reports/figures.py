@@ -18,17 +18,20 @@ __all__ = ["curves", "filter_sheet", "heat_map", "png", "ticks"]
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of the drawing
 
 
-def curves(lines: dict[str, Sequence[float]], unit: str, kinds: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Named lines over epochs 1, 2, …, as SVG. `unit` names the y axis.
+def curves(
+    lines: dict[str, Sequence[float]], unit: str, first: int = 1, kinds: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Named lines over epochs `first`, `first` + 1, …, as SVG. `unit` names the y axis.
 
     The classes `line-NAME` carry the colours, or `line-KIND` for the names in `kinds`, which may be any text.
     """
     values = [v for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
     marks = ticks(min(values), max(values))
-    low, high, epochs = marks[0], marks[-1], max((len(line) for line in lines.values()), default=1)
+    low, high, count = marks[0], marks[-1], max((len(line) for line in lines.values()), default=1)
+    epochs = first + count - 1
 
     def x(epoch: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * ((epoch - 1) / (epochs - 1) if epochs > 1 else 0.5)
+        return LEFT + (WIDTH - LEFT - RIGHT) * ((epoch - first) / (count - 1) if count > 1 else 0.5)
 
     def y(value: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / (high - low))
@@ -40,11 +43,11 @@ def curves(lines: dict[str, Sequence[float]], unit: str, kinds: Mapping[str, str
     ]
     parts += [
         f'<text class="tick" x="{x(e):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{e}</text>'
-        for e in sorted({1, *range(max(1, epochs // 5), epochs + 1, max(1, epochs // 5))})
+        for e in sorted({first, *range(max(1, epochs // 5), epochs + 1, max(1, epochs // 5))})
     ]
     parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">epoch</text>')
     for name, line in lines.items():
-        points = [(x(i + 1), y(v)) for i, v in enumerate(line) if math.isfinite(v)]
+        points = [(x(i + first), y(v)) for i, v in enumerate(line) if math.isfinite(v)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         kind, said = kinds.get(name, name), f"<title>{escape(name)}</title>"
         parts.append(f'<polyline class="line line-{kind}" points="{path}">{said}</polyline>')

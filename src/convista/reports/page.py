@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -39,7 +40,8 @@ class Material:
 def render(material: Material) -> str:
     """The page as HTML text, with every picture and style inside."""
     history, confusion = material.history, np.array(material.test.confusion)
-    info, recipe, head = material.info, material.info["recipe"], "from" in material.info
+    info, recipe, first = material.info, material.info["recipe"], history[0].epoch if history else 1
+    head = "from" in info and not info.get("planned", {}).get("first")  # nothing else has learned
     small = len(material.test.classes) <= LARGEST_TABLE
     return template("run.html").render(
         m=material,
@@ -47,9 +49,9 @@ def render(material: Material) -> str:
         recipe=recipe,
         terms=loss_terms(recipe, info.get("policy") or recipe.get("augment", ""), head),
         judged=judged_terms(recipe, head),
-        loss=curves({"train": [e.train_loss for e in history], "val": [e.val_loss for e in history]}, "loss"),
-        top1=curves({"train": [e.train_top1 for e in history], "val": [e.val_top1 for e in history]}, "top-1"),
-        speed=sum(e.pictures_per_second for e in history) / max(1, len(history)),
+        loss=curves({"train": [e.train_loss for e in history], "val": [e.val_loss for e in history]}, "loss", first),
+        top1=curves({"train": [e.train_top1 for e in history], "val": [e.val_top1 for e in history]}, "top-1", first),
+        speed=statistics.fmean([e.pictures_per_second for e in history if e.epoch] or [0.0]),
         confusion=_cells(confusion) if small else None,
         heat=None if small else heat_map(confusion),
         confused=_confused(confusion, material.test),

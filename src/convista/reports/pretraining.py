@@ -30,7 +30,7 @@ def pretraining_page(info: dict[str, Any], history: list[Epoch], cost: Cost, fil
         last=history[-1],
         loss=curves({"train": [row.train_loss for row in history]}, "loss"),
         near=curves({"train": [row.train_top1 for row in history]}, "other view nearest"),
-        knn=curves(lines, "top-1", KINDS) if floors else None,
+        knn=curves(lines, "top-1", kinds=KINDS) if floors else None,
         speed=sum(row.pictures_per_second for row in history) / max(1, len(history)),
         filters=filter_sheet(filters),
         filter_shape=filters.shape,

@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 
+from convista.data import NO_LABELS
 from convista.records import Score
 from convista.tasks.run import Run
 from convista.training import Diagnosis, Finding
@@ -61,6 +62,8 @@ def _of_record(run: Run) -> Finding | None:
     """By its test where it is done, else by its last epoch, from the third on; or that it came to no end at all."""
     if run.diverged:
         return Finding("diverged", "", f"It diverged. {run.info['reason']}", "error")
+    if run.labels == NO_LABELS:
+        return None
     if run.done and stayed(run.test):
         score, split = run.test, "test"
         top1, loss, floor = score.top1, score.loss, score.floor["top1"]

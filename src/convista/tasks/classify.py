@@ -143,7 +143,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         freeze_whitened(net, run.recipe)
         training = Training(net, splits["train"], splits["val"], run.view, run.recipe, where, console)
         training.load()
-        history = _trained(training, run, world)
+        history = trained(training, run, world)
         best = world.once(lambda: Run.load(run.path).net).to(device)
         judged = {
             split: logits_of(best, splits[split], run.view, device, world, None, run.recipe.views)
@@ -155,7 +155,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     return done.update(work=_work(done, history, device, world, console))
 
 
-def _trained(training: Training, run: Run, world: World) -> list[Epoch]:
+def trained(training: Training, run: Run, world: World) -> list[Epoch]:
     """The history of a training that came to its end. One that diverged is recorded as such, with what to do."""
     try:
         return training.run()

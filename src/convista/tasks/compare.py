@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from convista.data import NO_LABELS
 from convista.errors import InputError, RunError
 from convista.models import read_spec
 from convista.pricing import cost
@@ -189,7 +190,10 @@ def _candidate(path: Path, reason: str = "") -> Candidate:
 
 
 def _read(run: Run) -> Candidate:
+    if run.labels == NO_LABELS:
+        raise RunError(f"{run.path} learned without labels, so there are no scores to compare: look at its report.")
     info, history = run.info, tuple(run.history)
+    trained = [row for row in history if row.epoch]  # what a head begins with is no epoch
     params, macs = _price((run.path / "spec.json").read_text())
     pictures, tested = _fingerprints(run.path / "split.csv")
     val, test = (info[split] if run.done else {} for split in ("val", "test"))
@@ -205,10 +209,10 @@ def _read(run: Run) -> Candidate:
         tested=tested,
         params=params,
         macs=macs,
-        epochs=len(history),
+        epochs=len(trained),
         best_epoch=info["best_epoch"] if run.done else None,
         seconds=sum(row.seconds for row in history),
-        images_per_second=statistics.fmean(row.pictures_per_second for row in history) if history else None,
+        images_per_second=statistics.fmean(row.pictures_per_second for row in trained) if trained else None,
         history=history,
         val={key: float(val[key]) for key in FIGURES if val},
         test={key: float(test[key]) for key in FIGURES if test},

@@ -158,7 +158,8 @@ def _check(words: Mapping[str, Any], runs: list[dict[str, Any]], way: Way) -> No
     seen = set()
     for run in runs:
         recipe = Recipe.of(**{**words, **run})
-        asked = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment, recipe.freeze_until)
+        asked: tuple[Any, ...] = (recipe.model, recipe.what_if, recipe.image, recipe.channels, recipe.augment)
+        asked += (recipe.freeze_until, recipe.unfreeze)
         if asked in seen:
             continue
         seen.add(asked)

@@ -359,7 +359,7 @@ class Training:
     def _set_lr(self, step: int) -> float:
         steps = self.steps * self.recipe.epochs
         warmup = round(min(self.recipe.warmup * self.steps, steps / 4))
-        losses = [row.val_loss for row in self.state.history]
+        losses = [row.val_loss for row in self.state.history if row.epoch]  # those of its own steps
         lr = self.peak * self.state.lr_scale * rate(self.recipe.schedule, step, steps, warmup, losses)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)

@@ -58,7 +58,7 @@ class Thaw:
 
     def __call__(self, net: nn.Module, epoch: int) -> None:
         """Makes the network ready to learn in this epoch: in training mode, as far as it learns."""
-        net.train()
+        net.train().requires_grad_(False)
         learning = set(self.learning(net, epoch))
         for name, stage in stages_of(net).items():
             stage.requires_grad_(name in learning).train(name in learning)

@@ -106,6 +106,7 @@ class _Whole:
             raise DataError(part.refused)
         for number, digest in part.digests.items():
             self.stores.digests[number] = digest
+            self.bad.pop(number, None)  # what could not be read at first can be now
         self.bad |= part.bad
         wanted = [(number, view) for view in range(self.views.count) for number in part.digests]
         missing = self.stores.fill(self.values, wanted)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from torch import nn
 
 from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
 from convista.devices import kept_memory, pick_device
-from convista.errors import InputError, RunError
+from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
 from convista.models import save_weights, spec
 from convista.recipe import Recipe
-from convista.records import Epoch
+from convista.records import Epoch, Preprocessing
 from convista.tasks import Place, Run
+from convista.tasks.classify import trained, watched
 from convista.tasks.folder import alone, free_folder, undone_on_error, write_run
 from convista.tasks.ledger import Ledger
 from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_strict
@@ -34,10 +37,11 @@ from convista.transfer.adapt import adapted, check_adaptation
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import softmax_probe
-from convista.transfer.plan import Plan, Situation, check_words, depends_on_distance, planned
-from convista.transfer.pretrained import Pretrained, pretrained
+from convista.transfer.plan import Plan, Situation, check_words, depends_on_distance, planned, words_of_tuning
+from convista.transfer.pretrained import Pretrained, is_run, pretrained
 from convista.transfer.probe import Probe, ridge
 from convista.transfer.shift import shift
+from convista.transfer.store import fingerprint
 from convista.transfer.table import KEPT
 from convista.transfer.trunk import Trunk, last_layer
 from convista.transfer.tuning import tuning
@@ -66,17 +70,17 @@ class Start:
 
 
 def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
-    """Learns a head on the features of a pretrained network, and leaves a run folder as `train` does.
+    """Learns a head on the features of a pretrained network, more of it as planned, and leaves a run folder.
 
     Raises `WeightsError` where the weights cannot be had, and all that `train_classifier` raises.
     """
-    if world.size > 1:
-        raise InputError("--from learns on cached features, in one process: leave torchrun out.")
+    _check_alone(world)
     device, source = pick_device(place.device), open_source(data)
     base = pretrained(start.source, start.weights)
     out = free_folder(place.out, source.name)
     with undone_on_error(out, world):
         make_folder(out)
+        words, begun = words_of_tuning(recipe), fingerprint(base.net)
         recipe = _decided(recipe, base, device)
         prepared = prepare_once(source, out, base.view.channels, base.view.stored, recipe, console, world)
         refuse_if_strict(prepared, place.strict)
@@ -87,24 +91,53 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         check_words(net, recipe)
         table = getattr(net, "spec", None) or spec(start.source, len(prepared.labels))
         origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
-        write_run(out, data, recipe, table, base.view, prepared, origin | {"from": asdict(start)})
+        origin |= {"from": asdict(start), "base": begun, "unused": words}
+        write_run(out, data, recipe, table, base.view, prepared, origin)
+        _warn_of_leaks(base.run, prepared, console)
     return _learn(Run.load(out), base, net, prepared, place, device, console)
 
 
 def resume_from(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
     """Ends what `train_from` began; features that are kept already are found again."""
+    _check_alone(world)
     run = Run.load(path)
     if run.done:
         console.say(f"{run.path} is trained to its end already.")
         return run
-    start, device = Start(**run.info["from"]), pick_device(place.device)
+    if run.diverged:
+        raise DivergedError(f"{run.path} cannot go on. {run.how_on}")
+    start, device = (
+        Start(**run.info["from"]),
+        pick_device(run.info["device"] if place.device == "auto" else place.device),
+    )
     base = pretrained(start.source, start.weights)
+    if fingerprint(base.net) != run.info["base"]:
+        raise RunError(f"{start.source} has other weights than when {run.path} began with it: start a new run.")
     source = open_source(run.info["data"])
     prepared = prepare_once(source, run.path, base.view.channels, base.view.stored, run.recipe, console, world)
     if prepared.fingerprint != run.info["fingerprint"]:
         raise RunError(f"The pictures in {run.info['data']} are not those that {run.path} began with: start a new run.")
     base = adapted(base, prepared.splits["train"], start.adapt, device)
     return _learn(run, base, base.for_classes(len(prepared.labels)), prepared, place, device, console)
+
+
+def _check_alone(world: World) -> None:
+    if world.size > 1:
+        raise InputError("--from learns on cached features, in one process: leave torchrun out.")
+
+
+def _warn_of_leaks(run: Run | None, prepared: Prepared, console: Console) -> None:
+    """Says how many of the test pictures the network has learned from already, or was chosen by."""
+    if run is None:
+        return
+    known = {digest for digest, split in run.splits.items() if split != "test"}
+    test = prepared.splits["test"].pictures
+    seen = sum(picture.digest in known for picture in test)
+    if seen:
+        console.say(
+            f"Caution: {seen:,} of the {len(test):,} test pictures are among those that {run.path} learned from or was "
+            "chosen by, so the test will look better than it is. Give the same --seed and --limit, or other pictures."
+        )
 
 
 def start_of(
@@ -114,8 +147,12 @@ def start_of(
     if source is None and (weights is not None or adapt is not None):
         word, said = ("adapt", adapt) if weights is None else ("weights", os.fspath(weights))
         raise InputError(f"--{word} {said} was given without --from, which says of which network.")
-    weights = None if weights is None else os.fspath(weights)
-    return None if source is None else Start(os.fspath(source), weights, adapt=adapt or "none")
+    if source is None:
+        return None
+    source = str(Path(source).absolute()) if is_run(os.fspath(source)) else os.fspath(source)
+    if weights is not None:
+        weights = str(Path(weights).absolute()) if Path(weights).exists() else os.fspath(weights)
+    return Start(source, weights, adapt=adapt or "none")
 
 
 def sweep_start(path: str | os.PathLike[str]) -> Start | None:
@@ -130,9 +167,11 @@ def way_from(start: Start) -> Way:
     def train(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
         return train_from(data, start, recipe, place, console, world)
 
+    base = cache(lambda: pretrained(start.source, start.weights))
+
     def check(recipe: Recipe) -> None:
         read_policy(recipe.augment)
-        check_words(pretrained(start.source, start.weights).net, recipe)
+        check_words(base().net, recipe)
 
     return Way(train, resume_from, check, {"from": asdict(start)})
 
@@ -155,33 +194,53 @@ def _learn(
     run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, place: Place, device: torch.device, console: Console
 ) -> Run:
     """A probe, a head that begins as the probe, and what the plan says beyond. Features that are kept are found."""
-    with kept_memory(device), torch.random.fork_rng(devices=[]), alone(run.path, World()):
+    with (
+        kept_memory(device),
+        torch.random.fork_rng(devices=[]),
+        alone(run.path, World()),
+        watched(run, place, World()) as watch,
+        _going_on(run),
+    ):
         torch.manual_seed(run.recipe.seed)
         features = {name: _seen(run, base, part, name, device, console) for name, part in prepared.splits.items()}
         start = time.perf_counter()
         head = _head(run, features, prepared)
         run = run.update(head_seconds=round(time.perf_counter() - start, 3), features=_told(features.values()))
         _put(net, head.layer)
+        view = run.view
+        setattr(net, "preprocessing", Preprocessing(view.image, view.stored, view.mean, view.std))  # noqa: B010
         if not (run.path / "last.ckpt").exists():
             save_weights(net, run.path / "model.safetensors")
             write_atomically(run.path / "metrics.csv", epochs_csv(head.history))
         console.say(str(head))
-        plan = _plan(run, base, net, prepared, head)
-        run = run.update(plan=plan.steps)
+        plan = Plan(**run.info["planned"]) if "planned" in run.info else _plan(run, base, net, prepared, head)
+        run = run.update(plan=plan.steps, planned=asdict(plan))
         console.say(plan.why)
+        if not plan.first and run.info["unused"]:
+            console.say(f"{', '.join(run.info['unused'])}: for what learns further than the head, so without use here.")
         if not plan.first:
             judged = {name: _logits(head.layer, features[name]) for name in ("val", "test")}
             return close(run, judged, prepared.splits, head.history, head.best, console)
         del features
-        where = Where(run.path, device, World(), place.checkpoint_seconds)
+        where = Where(run.path, device, World(), place.checkpoint_seconds, watch)
         training, looks = tuning(run, base, net, prepared.splits, plan, where, console)
         run = run.update(features=_added(run.info["features"], _told(looks)))
         training.begin(head.history[head.best])
         training.load()
-        history = training.run()
+        history = trained(training, run, World())
         best = Run.load(run.path).net.to(device)
         judged = {name: logits_of(best, prepared.splits[name], run.view, device) for name in ("val", "test")}
     return close(run, judged, prepared.splits, history, training.state.best_epoch, console)
+
+
+@contextmanager
+def _going_on(run: Run) -> Iterator[None]:
+    """Who stops while pictures are looked at hears how to go on, too."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        said = str(error) if "--resume" in str(error) else f"Stopped while pictures were looked at. {run.how_on}"
+        raise InterruptedRunError(said) from None
 
 
 def _plan(run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:

@@ -55,7 +55,7 @@ def ray_features(
     if asked.adapt != "none":
         raise InputError(f"adapt={asked.adapt} was given; a network is adapted to pictures in one process, not on Ray.")
     _import_ray()
-    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights))
+    base = pretrained(os.fspath(model), None if weights is None else os.fspath(weights), "")
     found = gathered_table(base, os.fspath(data), asked, RayWorkers(asked.device, tasks), console or Console())
     if out is not None:
         written(found, Path(out))

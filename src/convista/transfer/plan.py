@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
@@ -21,6 +22,7 @@ __all__ = [
     "last_stages",
     "planned",
     "tuned_recipe",
+    "words_of_tuning",
 ]
 
 HEAD = ("augment", "crop", "dropout", "epochs", "flip", "limit", "mixup", "precision", "seed", "unfreeze")
@@ -32,6 +34,7 @@ MADE = (
     "model",
     "recalibrate",
     "stochastic_depth",
+    "views",
     "what_if",
     "whiten",
     "zero_last",
@@ -77,7 +80,7 @@ class Plan:
 
     def thaw(self, epochs: int) -> Thaw:
         """Which stages learn in which of so many epochs."""
-        return Thaw(self.first, -(-epochs // GRADUALLY) if self.kind == "gradual" else 0)
+        return Thaw(self.first, epochs // GRADUALLY if self.kind == "gradual" else 0)
 
 
 def chosen(situation: Situation) -> tuple[str, str]:
@@ -117,18 +120,29 @@ def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
     return Plan(kind, last_stages(net) if kind == "last" else next(iter(stages_of(net))), why)
 
 
-def tuned_recipe(words: dict[str, Any], source: str) -> Recipe:
-    """The recipe of a run that begins with `source`. Raises `InputError` for words that are not its to decide."""
-    recipe, alone = Recipe.of(**{"model": source} | words), words.get("unfreeze") == "none"
+def tuned_recipe(words: dict[str, Any], source: str, given: Iterable[str] | None = None) -> Recipe:
+    """The recipe of a run that begins with `source`; `given` are the words that no recipe file brought, all if None.
+
+    Raises `InputError` for those of them that are not its to decide; what a file says of them is left out.
+    """
+    asked = set(words if given is None else given)
+    alone = words.get("unfreeze") == "none"
     for word in words:
-        if word in MADE:
-            raise InputError(f"{word}={words[word]} was given beside --from {source}, which decides it.")
-        if alone and word not in HEAD:
+        if word in MADE and word in asked:
+            raise InputError(f"{word}={words[word]} was given beside --from {source}, which leaves no choice of it.")
+        if alone and word not in HEAD and word in asked:
             raise InputError(
                 f"{word}={words[word]} was given beside --unfreeze none: a head alone does not ask for it. "
                 f"It takes {', '.join(HEAD)}."
             )
-    return recipe
+    return Recipe.of(**{word: value for word, value in words.items() if word not in MADE} | {"model": source})
+
+
+def words_of_tuning(recipe: Recipe) -> list[str]:
+    """The words that differ from what is usual and that a head alone does not ask for."""
+    usual = asdict(Recipe())
+    own = {*HEAD, *MADE, "freeze_until", "patience"}
+    return [word for word, value in asdict(recipe).items() if word not in own and value != usual[word]]
 
 
 def check_words(net: nn.Module, recipe: Recipe) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from convista.blocks import Spec
 from convista.errors import InputError, WeightsError
 from convista.models import create
 from convista.models.weights import fill
@@ -40,13 +42,19 @@ class Pretrained:
 
     def for_classes(self, classes: int) -> nn.Module:
         """The same network with a new last layer."""
-        if not is_run(self.source):
-            net = create(self.source, classes, self.view.channels, weights=self.weights)
-            if self.norms:
-                _take_statistics(net, self.net)
-            return net
-        recipe = Run.load(self.source).recipe
-        net = network_of(recipe, classes, self.view.channels, self.view.image)()
+        if is_run(self.source):
+            return self._of_run(Run.load(self.source), classes)
+        net = create(self.source, classes, self.view.channels, weights=self.weights)
+        if self.norms:
+            _take_statistics(net, self.net)
+        return net
+
+    def _of_run(self, run: Run, classes: int) -> nn.Module:
+        table: Any = network_of(run.recipe, classes, self.view.channels, self.view.image)  # a network of any library
+        if isinstance(table, Spec):  # with the padding and the epsilon that its weights have
+            net: nn.Module = create(table, classes, weights=run.path / "model.safetensors")
+        else:
+            net = table()
         fill(net, self.net.state_dict(), ordered=False, head_may_differ=True)
         return net
 

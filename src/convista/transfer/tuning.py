@@ -44,7 +44,7 @@ def tuning(
     """
     recipe, train, val = run.recipe, splits["train"], splits["val"]
     thaw = plan.thaw(recipe.epochs)
-    row = boundary(net, plan.first) if recipe.views == 1 and not recipe.cutmix else ""
+    row = boundary(net, plan.first) if not recipe.cutmix else ""
     looks = [Views.of(recipe, run.info["from"]["views"]), Views()]
     precisions = (recipe.precision, "fp32")
     trunks = [Trunk(base.net, base.view, where.device, row, True, p) for p in precisions] if row else []
@@ -105,7 +105,7 @@ class TuningOnMaps(Training):
         partners = np.array([pair.partner for pair in joined], np.int64)
         shares = torch.tensor([pair.share for pair in joined], dtype=torch.float32)
         others = self._shown(partners, epoch)
-        mixed = torch.lerp(others.float(), own.float(), shares.view(-1, 1, 1, 1))
+        mixed = torch.lerp(others.float(), own.float(), shares.view(-1, *[1] * (own.ndim - 1)))
         return Batch(mixed, targets, torch.from_numpy(self.train.targets[partners % len(self.train)]), shares)
 
     def _shown(self, indices: NDArray[np.int64], epoch: int) -> Tensor:
@@ -126,4 +126,6 @@ def logits_on_maps(net: nn.Module, features: Features, device: torch.device, bat
 
 
 def _as_maps(values: Tensor) -> Tensor:
+    if values.ndim != 4:  # a vector, behind a first linear layer
+        return values.float()
     return values.to(torch.float32, memory_format=torch.channels_last)
