@@ -132,6 +132,6 @@ def test_numbers_of_transfer_are_those_of_the_source() -> None:
     assert f"{plan.SURE:.0%}".replace("%", " %") in PAGE
     assert f"a distance of {FAR}" in PAGE
     assert f"`--lr-decay-per-stage {learn.DECAY}`" in PAGE
-    assert learn.GENTLE == 0.25
+    assert learn.GENTLE == 0.1
     assert f"AdamW at {HeadRecipe().lr:g}".replace("0.0003", "3e-4") in PAGE
     assert f"dropout {learn.DROPOUT}" in PAGE

@@ -269,7 +269,8 @@ def test_maps_may_be_vectors(tmp_path: Path) -> None:
 
 def test_test_pictures_that_the_network_knows_are_told_of(base: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    tuned(base, tmp_path / "run", seed=1, unfreeze="none", batch=64, console=Console(say=said.append))
+    words: dict[str, Any] = {"epochs": 1, "limit": 48, "seed": 1, "unfreeze": "none"}
+    convista.train("digits", from_=base, out=tmp_path / "run", console=Console(say=said.append), **words)
     assert any("test pictures are among those" in text for text in said)
 
 
@@ -283,7 +284,7 @@ def test_a_diverged_tuning_is_recorded(base: Path, tmp_path: Path) -> None:
 
 def test_a_run_s_recipe_serves_another(base: Path, tmp_path: Path) -> None:
     run = tuned(base, tmp_path / "run", unfreeze="last", epochs=1)
-    again = convista.train("digits", from_=base, recipe=run.path, out=tmp_path / "again")
+    again = convista.train("digits", recipe=run.path, out=tmp_path / "again")
     assert (again.path / "model.safetensors").read_bytes() == (run.path / "model.safetensors").read_bytes()
 
 

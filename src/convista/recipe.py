@@ -35,7 +35,7 @@ class Recipe:
     whiten: bool = word(False, "The first convolution whitens patches of the training pictures, and stays as it is.")
     what_if: str = word("", "Change the network's table first, such as conv=separable,act=tanh.")
     limit: int | None = word(
-        None, "Train on so many pictures only, of each class equally many, the same for every seed.", 2
+        None, "Train on so many pictures only, of each class equally many; half as many validate, as many test.", 2
     )
     epochs: int = word(20, "Passes over the training pictures.", 1)
     batch: int = word(64, "Pictures in a step, over all processes together.", 2)
@@ -47,7 +47,7 @@ class Recipe:
         1, "Epochs over which the rate rises from zero, at most a quarter of them; onecycle rises by itself.", 0
     )
     lr_decay_per_stage: float | None = word(
-        None, "Factor of the rate from each stage back to the one before it, such as 0.7; 1 if not given.", 0
+        None, "Factor of the rate from each stage back to the one before it; 1 if not given, 0.7 with --from.", 0
     )
     label_smoothing: float = word(0.1, "Probability mass that is spread over all classes.", 0)
     dropout: float | None = word(None, "Share of values dropped before the classifier; its own if not given.", 0)

@@ -108,13 +108,13 @@ def train(
     begun = {k: os.fspath(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
     console = console or Console(command=_as_call("train", data, out, recipe, words | begun))
     place = _place(data, out, resume, recipe, words)
-    start = start_of(from_, weights, adapt)
+    start = start_of(from_, weights, adapt, recipe)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     given = set(words)
     words, axes = planned(recipe, words)
     beside = [word for word in ("unfreeze", "freeze_until") if words.get(word, "auto") not in ("auto", "")]
-    if from_ is None and beside:
+    if start is None and beside:
         raise InputError(f"{beside[0]}={words[beside[0]]} was given without --from: nothing here is pretrained.")
     if axes or (resume is not None and is_sweep(resume)):
         raise InputError("This is a sweep, many runs from one command: call convista.sweep with the same words.")
@@ -212,7 +212,7 @@ def sweep(
     words, found = planned(recipe, once, _axes(axes) | _axes(several))
     if not found:
         raise InputError("Nothing to sweep over was given; expected words with several values, such as seed=0..4.")
-    start = start_of(from_, weights, adapt)
+    start = start_of(from_, weights, adapt, recipe)
     if start is not None:
         for combination in combinations(words, found):
             tuned_recipe({**words, **combination}, start.source, {*once, *found})
@@ -321,6 +321,9 @@ def lr_find(
     True
     """
     check_data(data)
+    for word in ("unfreeze", "freeze_until", "lr_decay_per_stage"):
+        if word in words:
+            raise InputError(f"{word}={words[word]} was given; lr_find looks at training from the start, not --from.")
     if "lr" in words:
         raise InputError(f"lr={words['lr']} was given, but lr_find looks for it: leave it out.")
     if out is not None:

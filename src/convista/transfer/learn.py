@@ -49,7 +49,7 @@ from convista.transfer.tuning import tuning
 __all__ = ["Start", "resume_from", "start_of", "sweep_start", "train_from", "way_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
-GENTLE = 0.25  # of the rate of training from scratch, where a trained network learns further
+GENTLE = 0.1  # of the rate of training from scratch, where a trained network learns further
 DECAY = 0.7  # of that rate from each stage back to the one before it
 
 
@@ -141,9 +141,15 @@ def _warn_of_leaks(run: Run | None, prepared: Prepared, console: Console) -> Non
 
 
 def start_of(
-    source: str | os.PathLike[str] | None, weights: str | os.PathLike[str] | None, adapt: str | None = None
+    source: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str] | None,
+    adapt: str | None = None,
+    recipe: str | os.PathLike[str] | None = None,
 ) -> Start | None:
-    """What the words `from_`, `weights` and `adapt` say; None where none is given. Raises `InputError`."""
+    """What the words `from_`, `weights` and `adapt` say, or else the run that is the recipe. Raises `InputError`."""
+    if source is None and weights is None and adapt is None and recipe is not None and is_run(os.fspath(recipe)):
+        begun = Run.load(recipe).info.get("from")
+        return None if begun is None else Start(**begun)
     if source is None and (weights is not None or adapt is not None):
         word, said = ("adapt", adapt) if weights is None else ("weights", os.fspath(weights))
         raise InputError(f"--{word} {said} was given without --from, which says of which network.")
@@ -228,6 +234,8 @@ def _learn(
         training.begin(head.history[head.best])
         training.load()
         history = trained(training, run, World())
+        if not training.state.best_epoch:
+            console.say("Nothing that learned further was better on validation than the head: it is kept as it was.")
         best = Run.load(run.path).net.to(device)
         judged = {name: logits_of(best, prepared.splits[name], run.view, device) for name in ("val", "test")}
     return close(run, judged, prepared.splits, history, training.state.best_epoch, console)
@@ -246,8 +254,10 @@ def _going_on(run: Run) -> Iterator[None]:
 def _plan(run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:
     train, accuracy = prepared.splits["train"], head.probe.cross_validated
     each = len(train) / len(prepared.labels)
-    asked = depends_on_distance(run.recipe, each, accuracy)
-    return planned(net, run.recipe, Situation(each, accuracy, shift(base, train).word if asked else "unknown"))
+    validation = head.history[head.best].val_top1
+    asked = depends_on_distance(run.recipe, each, max(accuracy, validation))
+    distance = shift(base, train).word if asked else "unknown"
+    return planned(net, run.recipe, Situation(each, accuracy, distance, validation))
 
 
 def _told(features: Iterable[Features]) -> dict[str, float]:

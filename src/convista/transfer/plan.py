@@ -47,19 +47,21 @@ GRADUALLY = 2  # stages thaw in the first half of the epochs
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy (0..1), and where
-    the pictures lie: `near` those of the pretraining, `apart` from or `far` from them, or `unknown`.
+    """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy and the head's on
+    validation (0..1), and where the pictures lie: `near` those of the pretraining, `apart` from or `far` from them, or
+    `unknown`.
     """
 
     per_class: float
     accuracy: float
     distance: str = "unknown"
+    validation: float = 0.0
 
     def __str__(self) -> str:
         where = {"near": ", near those of the pretraining", "far": ", far from those of the pretraining"}
         return (
             f"{self.per_class:,.0f} pictures in each class{where.get(self.distance, '')}; "
-            f"the probe has {self.accuracy:.1%} of them right"
+            f"the probe has {self.accuracy:.1%} of those left out right, the head {self.validation:.1%} of validation"
         )
 
 
@@ -90,7 +92,7 @@ def chosen(situation: Situation) -> tuple[str, str]:
     ('last', 'none')
     """
     bounds = FAR if situation.distance == "far" else NEAR
-    if situation.accuracy >= SURE:
+    if max(situation.accuracy, situation.validation) >= SURE:
         return "none", f"The head alone learns: {situation}, so that little is to be gained."
     if situation.per_class < bounds["last"]:
         return "none", f"The head alone learns: {situation}; more of the network would learn so few by heart."
@@ -101,7 +103,8 @@ def chosen(situation: Situation) -> tuple[str, str]:
 
 def depends_on_distance(recipe: Recipe, per_class: float, accuracy: float) -> bool:
     """Whether a plan has to know how far the pictures lie from those of the pretraining."""
-    return recipe.unfreeze == "auto" and not recipe.freeze_until and accuracy < SURE and per_class >= FAR["last"]
+    free = recipe.unfreeze == "auto" and not recipe.freeze_until
+    return free and accuracy < SURE and FAR["last"] <= per_class < NEAR["gradual"]
 
 
 def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
@@ -110,14 +113,14 @@ def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:
     Raises `UnknownNameError` for a stage that is not there, `InputError` for words that exclude each other.
     """
     check_words(net, recipe)
-    kind, why = recipe.unfreeze, "As was asked for."
+    kind, why = recipe.unfreeze, ""
     if kind == "auto":
-        kind, why = ("last", "As was asked for.") if recipe.freeze_until else chosen(situation)
+        kind, why = ("last", "") if recipe.freeze_until else chosen(situation)
     if kind == "none":
-        return Plan("none", "", why)
-    if recipe.freeze_until:
-        return Plan(kind, recipe.freeze_until, why)
-    return Plan(kind, last_stages(net) if kind == "last" else next(iter(stages_of(net))), why)
+        return Plan("none", "", why or "The head alone learns, as was asked for.")
+    usual = last_stages(net) if kind == "last" else next(iter(stages_of(net)))
+    first, how = recipe.freeze_until or usual, "one stage after the other" if kind == "gradual" else "all at once"
+    return Plan(kind, first, why or f"From {first} on the network learns further, {how}, as was asked for.")
 
 
 def tuned_recipe(words: dict[str, Any], source: str, given: Iterable[str] | None = None) -> Recipe:

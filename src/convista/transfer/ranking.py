@@ -22,6 +22,8 @@ from convista.transfer.trunk import Trunk
 
 __all__ = ["LeftOut", "Ranked", "Ranking", "ranking"]
 
+MISSED = 3  # networks without weights for want of a network, after which nobody looks for more
+
 TIMED = 32  # pictures that a network's speed is measured on
 
 
@@ -95,11 +97,18 @@ def ranking(
     found: list[Ranked] = []
     out: list[LeftOut] = []
     seen: Pictures | None = None
+    lost = 0
     for candidate in _candidates(networks, budget, console):
         try:
             base = candidate.opened()
         except InputError as error:
             out.append(LeftOut(candidate.word, candidate.said(error)))
+            lost += "there seems to be no network" in str(error)
+            if lost == MISSED and not networks:  # nobody asked for one of them in particular
+                console.say(
+                    "There seems to be no network: the others are not tried. Name those whose weights you have."
+                )
+                break
             continue
         console.say(f"{candidate.word}: its features and a probe …")
         seen, _ = classified(source, base.view, limit, console.reading)
