@@ -67,6 +67,21 @@ class FeatureTable:
     seconds: float
     bad: tuple[BadFile, ...] = ()
 
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The first view's features, one row a picture: (n, D), as probes, neighbours and maps take them."""
+        return self.features[:, 0].reshape(len(self.paths), -1).astype(np.float32)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that there are, in the order of their numbers in `targets`."""
+        return tuple(sorted(set(self.labels)))
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The number of each picture's label: (n,)."""
+        return np.unique(np.array(self.labels), return_inverse=True)[1].astype(np.int64)
+
     def __str__(self) -> str:
         views, shape = self.features.shape[1], "x".join(map(str, self.features.shape[2:]))
         looks = f", {views} views of each" if views > 1 else ""
