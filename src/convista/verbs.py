@@ -108,11 +108,11 @@ def train(
     begun = {k: os.fspath(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
     console = console or Console(command=_as_call("train", data, out, recipe, words | begun))
     place = _place(data, out, resume, recipe, words)
-    start = start_of(from_, weights, adapt, recipe)
     if from_ is not None and resume is not None:
         raise InputError(f"--from {os.fspath(from_)} was given beside --resume, which goes on as the run began.")
     given = set(words)
     words, axes = planned(recipe, words)
+    start = start_of(from_, weights, adapt, recipe)
     beside = [word for word in ("unfreeze", "freeze_until") if words.get(word, "auto") not in ("auto", "")]
     if start is None and beside:
         raise InputError(f"{beside[0]}={words[beside[0]]} was given without --from: nothing here is pretrained.")
