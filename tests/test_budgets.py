@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -120,13 +123,22 @@ def test_shapes_worked_out_at_once_are_those_of_real_numbers(training: bool) -> 
     weight = (torch.ones(3), torch.zeros(3), torch.zeros(3), torch.ones(3))
     statistics = (torch.zeros(3), torch.ones(3))
     aten = torch.ops.aten
+    filters, wide = torch.randn(4, 3, 3, 2), torch.randn(1, 2, 4, 5, 4)
     cases = {
+        aten.convolution.default: (x, filters, None, [2, 1], [1, 0], [1, 2], False, [0, 0], 1),
+        aten.max_pool2d_with_indices.default: (x, [3, 3], [2, 2], [0, 1], [1, 1], True),
+        aten.avg_pool2d.default: (x, [2, 2]), aten.avg_pool3d.default: (wide, [3, 1, 1], [1, 1, 1], [1, 0, 0]),
+        aten._adaptive_avg_pool2d.default: (x, [2, 3]), aten.mean.dim: (x, [-1, 2], True),
+        aten.addmm.default: (weight[0], x[0, 0], torch.randn(4, 3)), aten.empty_like.default: (x[:, :2],),
+        aten.relu_.default: (x,), aten.silu_.default: (x,), aten.hardtanh_.default: (x, 0, 6),
+        aten.div_.Scalar: (x, 2.0), aten.div.Tensor: (x, 2.0), aten.tanh.default: (x,),
+        aten.pow.Tensor_Scalar: (x, 2),
         aten.native_batch_norm.default: (x, *weight, training, 0.1, 1e-5),
         aten.native_batch_norm_backward.default: (
             x, y, weight[0], *weight[2:], *statistics, training, 1e-5, [True, True, False],
         ),
         aten.relu.default: (x,), aten.silu.default: (x,), aten.sigmoid.default: (x,), aten.hardtanh.default: (x, 0, 6),
-        aten.threshold_backward.default: (x, y, 0), aten.add.Tensor: (x, y), aten.mul.Tensor: (x, y),
+        aten.threshold_backward.default: (x, y, 0), aten.add.Tensor: (x, y), aten.mul.Tensor: (x, y[:, :, :1]),
         aten.cat.default: ([x, x[:, :2], y], 1),
     }  # fmt: skip
     assert set(cases) == set(shapes.RULES)
@@ -136,12 +148,20 @@ def test_shapes_worked_out_at_once_are_those_of_real_numbers(training: bool) -> 
 
     def described(out: object) -> list[object]:
         parts = out if isinstance(out, tuple) else (out,)
-        return [part if part is None else (part.shape, part.dtype) for part in parts]
+        return [part if part is None else (part.shape, part.dtype, part.stride()) for part in parts]
 
     for operation, args in cases.items():
         assert described(shapes.shaped(operation, tuple(meta(a) for a in args))) == described(operation(*args)), (
             operation
         )
-    assert shapes.shaped(aten.add.Tensor, (x.to("meta"), y[:1].to("meta"))) is None
+    assert shapes.shaped(aten.add.Tensor, (x.to("meta"), y[:1].mT.to("meta"))) is None
+    wrong = (x.to("meta"), filters[:, :2].to("meta"), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    assert shapes.shaped(aten.convolution.default, wrong) is None
     assert shapes.shaped(aten.cat.default, ([x.to("meta"), x[:1].to("meta")], 1)) is None
     assert shapes.shaped(aten.relu.default, (x,)) is None
+
+
+def test_the_compiler_is_not_loaded_to_price_a_network() -> None:
+    """Loading it takes longer than pricing."""
+    said = "import sys, convista; convista.cost('mobilenet_v2'); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0

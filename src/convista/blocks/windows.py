@@ -17,6 +17,7 @@ __all__ = [
     "SameMaxPool2d",
     "both",
     "paddings",
+    "slides",
     "window",
 ]
 
@@ -41,7 +42,7 @@ def window(size: Size, kernel: Side, stride: int, padding: Padding, dilation: in
         return -(-size[0] // stride), -(-size[1] // stride)
     pads = paddings(padding, kernel, dilation)
     height, width = (
-        _slides(n, dilation * (k - 1) + 1, stride, p, ceil_mode)
+        slides(n, dilation * (k - 1) + 1, stride, p, ceil_mode)
         for n, k, p in zip(size, both(kernel), pads, strict=True)
     )
     if min(height, width) < 1:
@@ -50,7 +51,8 @@ def window(size: Size, kernel: Side, stride: int, padding: Padding, dilation: in
     return height, width
 
 
-def _slides(n: int, extent: int, stride: int, pad: int, ceil_mode: bool) -> int:
+def slides(n: int, extent: int, stride: int, pad: int, ceil_mode: bool = False) -> int:
+    """How often a window of `extent` pixels stands on `n` of them, with `pad` zeros at either end; 0 if not once."""
     room = n + 2 * pad - extent
     if room < 0:
         return 0

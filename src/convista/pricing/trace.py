@@ -111,6 +111,11 @@ def _fusible(args: tuple[Tensor, Tensor, Tensor], words: dict[str, Any]) -> bool
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Tells observers about each operation, and in which layer it is."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; to say so to the compiler would load it first, which takes longer than the rest."""
+        return False
+
     def __init__(self, inside: Inside):
         super().__init__()  # type: ignore[no-untyped-call]
         self.inside = inside

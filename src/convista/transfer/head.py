@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.adamw import adamw
 
 from convista.data import Batch, Mixing, permutation
 from convista.data.chance import draws, offsets
@@ -138,13 +140,31 @@ class _Scale:
         return linear(weights, layer.bias.detach().cpu() - weights @ self.mean)
 
 
+class _AdamW:
+    """A parameter's steps (Loshchilov and Hutter 2019), as torch's function makes them.
+
+    Its class would load the compiler first, which takes longer than the whole head.
+    """
+
+    def __init__(self, parameter: Tensor, decay: float):
+        self.parameter, self.decay = parameter, decay
+        self.mean, self.square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self.count = torch.zeros(())
+
+    @torch.no_grad()
+    def __call__(self, slope: Tensor, lr: float) -> None:
+        """One step against the slope."""
+        held: tuple[list[Tensor], ...] = ([self.parameter], [slope], [self.mean], [self.square], [], [self.count])
+        usual = partial(adamw, foreach=False, amsgrad=False, maximize=False, beta1=0.9, beta2=0.999, eps=1e-8)
+        usual(*held, lr=lr, weight_decay=self.decay)
+
+
 class _Course:
     """A layer that learns from scaled features, epoch by epoch, each with its own chance."""
 
     def __init__(self, layer: nn.Linear, scale: _Scale, recipe: HeadRecipe):
         self.layer, self.scale, self.recipe = layer, scale, recipe
-        decayed = {"params": [layer.weight], "weight_decay": recipe.weight_decay}
-        self.optimizer = torch.optim.AdamW([decayed, {"params": [layer.bias], "weight_decay": 0.0}], lr=recipe.lr)
+        self.steps = (_AdamW(layer.weight, recipe.weight_decay), _AdamW(layer.bias, 0.0))
         self.objective = Objective(recipe.label_smoothing)
 
     def epoch(self, epoch: int, features: Features, targets: Classes) -> HeadEpoch:
@@ -152,12 +172,10 @@ class _Course:
         total, steps = torch.zeros((), device=self.scale.device), -(-len(targets) // self.recipe.batch)
         for step, batch in enumerate(self._batches(epoch, features, targets)):
             lr = self.recipe.lr * rate("cosine", (epoch - 1) * steps + step, self.recipe.epochs * steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
             loss = self.objective(self.layer(batch.pictures), batch)  # their features, to be exact
-            self.optimizer.zero_grad()
-            torch.autograd.backward(loss / len(batch.targets))
-            self.optimizer.step()
+            slopes = torch.autograd.grad(loss / len(batch.targets), [of.parameter for of in self.steps])
+            for of, slope in zip(self.steps, slopes, strict=True):
+                of(slope, lr)
             total += loss.detach()
         if not total.isfinite() or not self.layer.weight.isfinite().all():
             raise DivergedError(f"The head's loss is no number in epoch {epoch}. Take an lr below {self.recipe.lr:g}.")

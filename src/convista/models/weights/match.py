@@ -49,12 +49,12 @@ def match(ours: Layers, theirs: Layers, ordered: bool) -> Match:
     `ordered` says that the layers of `theirs` come in the order in which they were defined; where a file has lost that
     order, the natural order of the names stands for it.
     """
-    best, first = Match({}, "name"), next(iter(ours))
+    best, first, last = Match({}, "name"), next(iter(ours)), next(reversed(ours))
     for candidate in _candidates(ours, theirs, ordered):
         fitting = {o: t for o, t in candidate.pairs.items() if _fits(ours[o], theirs[t], o == first)}
         if len(fitting) > len(best.pairs):
             best = Match(fitting, candidate.by)
-        if len(fitting) == len(ours):
+        if len(candidate.pairs) == len(ours) and ours.keys() - fitting.keys() <= {last}:  # the head is for any classes
             break
     return best
 
