@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import convista
 from convista.data import Augmentation, open_source, prepare, read_policy
-from convista.errors import DataError, InputError, InterruptedRunError, RunError, UnknownNameError
+from convista.errors import DataError, DivergedError, InputError, InterruptedRunError, RunError, UnknownNameError
 from convista.feature_recipes import SelfRecipe
 from convista.files import write_atomically
 from convista.records import View
@@ -326,3 +326,12 @@ def test_the_command_answers_in_one_object(flat: Path, convista: Call) -> None:
     assert found["method"] == "moco"
     assert found["knn"] is None
     assert found["loss"] > 0
+
+
+def test_one_that_diverged_is_recorded_and_says_what_to_do(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="less: --lr"):
+        convista.pretrain(photos, out=tmp_path / "run", lr=1e30, epochs=4, clip=0.0, precision="fp32", **SMALL)
+    assert Run.load(tmp_path / "run").diverged
+    with pytest.raises(DivergedError, match="It diverged, and would again") as caught:
+        convista.pretrain(resume=tmp_path / "run")
+    assert "lr-find" not in str(caught.value)

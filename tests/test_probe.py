@@ -26,6 +26,7 @@ from convista.transfer import (
     Probe,
     knn,
     knn_accuracy,
+    probe_of,
     ridge,
     softmax_probe,
     suspects,
@@ -488,3 +489,11 @@ def test_a_thousand_pictures_take_about_a_second(make: Callable[..., Probe], bou
         if best < bound:
             break
     assert best < bound
+
+
+def test_where_a_class_has_one_picture_nothing_is_left_out() -> None:
+    features = np.random.default_rng(0).standard_normal((5, 3))
+    probe = probe_of(features, np.array([0, 0, 1, 1, 2]), 3)
+    assert np.isnan(probe.cross_validated)
+    assert str(probe).endswith("regularisation " + f"{probe.regularisation:.2g}")
+    assert probe_of(features, np.array([0, 0, 1, 1, 1]), 2).cross_validated >= 0

@@ -59,6 +59,13 @@ def test_curves_show_what_is_finite() -> None:
     assert curves({"train": [1.0], "val": [1.0]}, "loss").count("<circle") == 2
 
 
+def test_one_curve_that_went_astray_does_not_flatten_the_others() -> None:
+    lines = {"a": [2.0, 1.0], "b": [2.5, 1.5], "c": [2.1, 1e9]}
+    assert ">25</text>" in curves(lines, "loss")
+    assert "e+09" not in curves(lines, "loss")
+    assert "1e+09</text>" in curves({"c": lines["c"]}, "loss")
+
+
 def test_filters_are_grey_where_they_are_zero() -> None:
     net = convista.create("lenet5")
     net.c1.conv.weight.data.zero_()

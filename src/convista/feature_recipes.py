@@ -45,7 +45,7 @@ class FeatureRecipe:
 class NeighbourRecipe:
     """Which pictures are near: how many, by which distance, of which layer's features."""
 
-    top: int = word(10, "Pictures for each query, the nearest first.", 1)
+    top: int = word(10, "Pictures for each query, the nearest first, the query itself among them.", 1)
     metric: str = word("cosine", "How far two pictures are apart.", choices=("cosine", "l2"))
     layer: str | None = same("layer", of=FeatureRecipe)
     precision: str = same("precision", of=FeatureRecipe)

@@ -38,7 +38,7 @@ def pretrain(
     """
     console = console or Console(command=_as_call("pretrain", data, out, None, words))
     place = _place(data, out, resume, None, words)
-    with joined() as world:
+    with joined("pretrain") as world:
         if resume is not None:
             run = resume_pretraining(resume, place, console, world)
         else:

@@ -78,13 +78,14 @@ class _Display:
     def _move(self, job: str, what: str, done: int, total: int, speed: str) -> None:
         now = time.monotonic()
         if job != self.job:
-            self.job, self.started, self.first = job, now, done - 1
+            self.job, self.started, self.first = job, now, done
             self.bar.reset(self.task, description=what, total=total, completed=done, speed=speed)
         self.bar.update(self.task, description=what, completed=done, total=total, speed=speed)
         if not self.terminal.is_terminal and now - self.last > EVERY:
             self.last = now
             left = (now - self.started) / max(1, done - self.first) * (total - done)
-            self.say(f"{what}: {100 * done // max(1, total)} %, {speed}, about {duration(left)} left")
+            share = f"{100 * done // max(1, total)} %" + (" of all epochs" if job == "training" else "")
+            self.say(f"{what}: {share}, {speed}, about {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from statistics import median
 from types import MappingProxyType
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 __all__ = ["curves", "filter_sheet", "heat_map", "png", "ticks"]
 
+ASTRAY = 10  # times the highest value of the middle line
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of the drawing
 
 
@@ -25,7 +27,8 @@ def curves(
 
     The classes `line-NAME` carry the colours, or `line-KIND` for the names in `kinds`, which may be any text.
     """
-    values = [v for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
+    roof = _roof(lines)
+    values = [min(v, roof) for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
     marks = ticks(min(values), max(values))
     low, high, count = marks[0], marks[-1], max((len(line) for line in lines.values()), default=1)
     epochs = first + count - 1
@@ -47,7 +50,7 @@ def curves(
     ]
     parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">epoch</text>')
     for name, line in lines.items():
-        points = [(x(i + first), y(v)) for i, v in enumerate(line) if math.isfinite(v)]
+        points = [(x(i + first), y(min(v, high))) for i, v in enumerate(line) if math.isfinite(v)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         kind, said = kinds.get(name, name), f"<title>{escape(name)}</title>"
         parts.append(f'<polyline class="line line-{kind}" points="{path}">{said}</polyline>')
@@ -56,6 +59,12 @@ def curves(
             parts.append(f'<circle class="dot line-{kind}" {at} r="3">{said}</circle>')
     label = escape(f"{unit} over epochs: {', '.join(lines)}")
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def _roof(lines: Mapping[str, Sequence[float]]) -> float:
+    """Values beyond it are drawn at the upper edge, so that one run that went astray does not flatten all others."""
+    tops = [max(own) for line in lines.values() if (own := [v for v in line if math.isfinite(v)])]
+    return ASTRAY * median(tops) if len(tops) > 2 and median(tops) > 0 else math.inf
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

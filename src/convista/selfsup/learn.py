@@ -23,7 +23,7 @@ from convista.data import (
     open_source,
     read_policy,
 )
-from convista.devices import kept_memory, pick_device
+from convista.devices import pick_device
 from convista.errors import DataError, InputError, RunError
 from convista.feature_recipes import SelfRecipe
 from convista.files import make_folder, without_secrets
@@ -34,8 +34,8 @@ from convista.selfsup.encoder import Encoder, Learner, moco_head, simclr_head
 from convista.selfsup.judge import BANK, Judge, Pixels
 from convista.selfsup.loop import SelfTraining
 from convista.tasks import Place, Run
-from convista.tasks.classify import watched
-from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
+from convista.tasks.folder import check_room, free_folder, undone_on_error, write_run
+from convista.tasks.learning import at_work, ended, trained
 from convista.tasks.network import network_of
 from convista.tasks.preparing import decide, prepare_once, refuse_if_strict
 from convista.tasks.restart import job_of_torchrun, left_behind, prepare_again
@@ -50,7 +50,7 @@ from convista.training import (
     launch_of_torchrun,
     recalibrate,
 )
-from convista.transfer import Probe, ridge, softmax_probe
+from convista.transfer import Probe, probe_of
 from convista.transfer.probe import accuracy
 
 __all__ = ["pretrain_network", "resume_pretraining"]
@@ -102,8 +102,7 @@ def resume_pretraining(path: str | os.PathLike[str], place: Place, console: Cons
 
 
 def _go_on(run: Run, source: Source, place: Place, console: Console, world: World) -> Run:
-    if run.done:
-        console.say(f"{run.path} is trained to its end already.")
+    if ended(run, console):
         return run
     prepared = prepare_again(run, source, console, world)
     device = pick_device(run.info["device"] if place.device == "auto" else place.device)
@@ -137,14 +136,8 @@ def _view(table: Spec, stored: int, prepared: Prepared) -> View:
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Learning, then judgement of the last weights in full precision. Only the first process needs the run folder."""
-    with (
-        kept_memory(device),
-        torch.random.fork_rng(devices=[]),
-        alone(run.path, world),
-        watched(run, place, world) as watch,
-    ):
+    with at_work(run, place, device, world) as watch:
         asked, splits = SelfRecipe.of(**run.info["pretrain"]), prepared.splits
-        torch.manual_seed(asked.seed)
         run = world.once(partial(run.update, launch=launch_of_torchrun()))  # which a restart will know it by
         encoder = Encoder(world.once(lambda: run.spec)())
         learner = Learner(encoder, HEADS[asked.method](encoder.width, asked.projection))
@@ -162,7 +155,7 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         )
         run = _with_floors(run, training, splits["test"])
         training.load()
-        history = training.run()
+        history = trained(training, run, world)
         if prepared.labels == NO_LABELS:
             return world.once(lambda: _kept(run, encoder, None).update(**_ended(history)))
         return _judged(run, training, prepared, history)
@@ -214,10 +207,7 @@ def _probed(features: Any, training: SelfTraining) -> Probe:
     """Of the training pictures' features (n, D), or of 10,000 of them."""
     targets, classes = training.train.targets, len(training.labels)
     chosen = np.linspace(0, len(targets) - 1, min(BANK, len(targets))).round().astype(np.int64)
-    features, targets = features[chosen], targets[chosen]
-    if np.bincount(targets, minlength=classes).min() < 2:  # no fold can leave a class's only picture out
-        return ridge(features, targets, classes)
-    return softmax_probe(features, targets, classes, seed=training.recipe.seed)
+    return probe_of(features[chosen], targets[chosen], classes, training.recipe.seed)
 
 
 def _kept(run: Run, encoder: Encoder, head: nn.Linear | None) -> Run:

@@ -11,7 +11,7 @@ from convista.records import Score
 from convista.tasks.run import Run
 from convista.training import Diagnosis, Finding
 
-__all__ = ["at_floor", "findings_in_use", "look_for_rate", "stayed", "try_instead"]
+__all__ = ["another_rate", "at_floor", "findings_in_use", "look_for_rate", "stayed", "try_instead"]
 
 # Scores like those of who does not look. A loss this near to theirs by chance comes with far more right answers.
 NEAR, HARDLY = 0.01, 0.1
@@ -41,10 +41,18 @@ def look_for_rate(run: Run) -> str:
     return shlex.join(words)
 
 
+def another_rate(run: Run) -> str:
+    """How to find a learning rate, as a sentence; nothing where the search would not begin as the run did."""
+    anew = run.verb == "train" and "from" not in run.info
+    return f"Or look for one: {look_for_rate(run)}" if anew else ""
+
+
 def try_instead(run: Run) -> str:
     """What to do about a run that does not learn, as a sentence with the command."""
     if "from" in run.info:
         return "Its features do not tell these classes apart: try another network with --from, or train without it."
+    if run.verb == "pretrain":
+        return f"Give it more --epochs, or another rate than {run.recipe.lr:.3g}: --lr."
     init, optimizer = ("lsuv" if run.recipe.init == "he" else "he"), run.recipe.optimizer
     return (
         f"Look for another rate than {run.recipe.lr:.3g}: {look_for_rate(run)}. If it finds none, try other initial "

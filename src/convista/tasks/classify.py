@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -18,13 +15,13 @@ from convista.data import (
     open_source,
     read_policy,
 )
-from convista.devices import kept_memory, pick_device
-from convista.errors import DivergedError, InputError, RunError
+from convista.devices import pick_device
+from convista.errors import InputError, RunError
 from convista.files import make_folder, without_secrets
 from convista.recipe import Recipe
 from convista.records import Epoch
-from convista.tasks.checkup import look_for_rate
-from convista.tasks.folder import alone, check_room, free_folder, undone_on_error, write_run
+from convista.tasks.folder import check_room, free_folder, undone_on_error, write_run
+from convista.tasks.learning import Place, at_work, ended, trained
 from convista.tasks.network import network_of, trained_table
 from convista.tasks.preparing import decide, prepare_once, refuse_if_strict, seen_as
 from convista.tasks.restart import job_of_torchrun, left_behind, prepare_again
@@ -44,26 +41,11 @@ from convista.training import (
     launch_of_torchrun,
     logits_of,
     measured_peak,
-    watching,
 )
-from convista.training.board import Watch
 
-__all__ = ["Place", "resume_classifier", "train_classifier", "watched"]
+__all__ = ["resume_classifier", "train_classifier"]
 
 WORTH_MEASURING = 60  # seconds of training
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job runs and where it writes; `strict` refuses to start if any file is unusable, `tensorboard` writes
-    event files into the run folder.
-    """
-
-    out: Path | None = None
-    device: str = "auto"
-    strict: bool = False
-    checkpoint_seconds: float = 30.0
-    tensorboard: bool = False
 
 
 def train_classifier(data: str, recipe: Recipe, place: Place, console: Console, world: World) -> Run:
@@ -114,11 +96,8 @@ def resume_classifier(path: str | os.PathLike[str], place: Place, console: Conso
 
 
 def _go_on(run: Run, data: str, place: Place, console: Console, world: World) -> Run:
-    if run.done:
-        console.say(f"{run.path} is trained to its end already.")
+    if ended(run, console):
         return run
-    if run.diverged:
-        raise DivergedError(f"{run.path} cannot go on. {run.how_on}")
     prepared = prepare_again(run, world.together(lambda: open_source(data)), console, world)
     device = pick_device(run.info["device"] if place.device == "auto" else place.device)
     return _learn(run, prepared, place, device, console, world)
@@ -126,13 +105,7 @@ def _go_on(run: Run, data: str, place: Place, console: Console, world: World) ->
 
 def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, console: Console, world: World) -> Run:
     """Training, then judgement of the best weights in full precision. Only the first process needs the run folder."""
-    with (
-        kept_memory(device),
-        torch.random.fork_rng(devices=[]),
-        alone(run.path, world),
-        watched(run, place, world) as watch,
-    ):
-        torch.manual_seed(run.recipe.seed)
+    with at_work(run, place, device, world) as watch:
         run = world.once(partial(run.update, launch=launch_of_torchrun()))  # which a restart will know it by
         splits, where = prepared.splits, Where(run.path, device, world, place.checkpoint_seconds, watch)
         if world.first and run.recipe.compile:
@@ -155,17 +128,6 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
     return done.update(work=_work(done, history, device, world, console))
 
 
-def trained(training: Training, run: Run, world: World) -> list[Epoch]:
-    """The history of a training that came to its end. One that diverged is recorded as such, with what to do."""
-    try:
-        return training.run()
-    except DivergedError as error:
-        said = str(error)
-        reason = world.once(lambda: f"{said} Or look for one: {look_for_rate(run)}")
-        world.once(partial(run.update, status="diverged", reason=reason))
-        raise DivergedError(reason) from error
-
-
 def _work(run: Run, history: list[Epoch], device: torch.device, world: World, console: Console) -> dict[str, float]:
     """Multiply-accumulates a second in training, and a large product's here; empty where training was soon over."""
     short = sum(row.seconds for row in history) < WORTH_MEASURING
@@ -178,11 +140,3 @@ def _work(run: Run, history: list[Epoch], device: torch.device, world: World, co
         f"reaches here ({peak / 1e9:,.0f})."
     )
     return {"macs_per_second": round(used), "peak_macs_per_second": round(peak), "share_of_peak": round(used / peak, 4)}
-
-
-def watched(run: Run, place: Place, world: World) -> AbstractContextManager[Watch]:
-    """TensorBoard where it was asked for, now or when the run began."""
-    folder = run.path / "tensorboard"
-    if world.first and (place.tensorboard or folder.is_dir()):
-        return watching(folder)
-    return nullcontext(lambda history: None)

@@ -15,8 +15,9 @@ from convista.errors import DataError, InputError, InterruptedRunError, RunError
 from convista.files import make_folder, storage_error, without_secrets
 from convista.recipe import Recipe
 from convista.tasks.axes import Axes, combinations, label
-from convista.tasks.classify import Place, resume_classifier, train_classifier
+from convista.tasks.classify import resume_classifier, train_classifier
 from convista.tasks.compare import Comparison, compare_runs
+from convista.tasks.learning import Place
 from convista.tasks.ledger import LEDGER, Ledger, folders
 from convista.tasks.network import network_of
 from convista.tasks.run import Run

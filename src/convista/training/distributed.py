@@ -107,8 +107,11 @@ class World:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
-    """The world that `RANK` and `WORLD_SIZE` describe (as set by torchrun), joined on entry and left on exit."""
+def joined(verb: str = "train") -> Iterator[World]:
+    """The world that `RANK` and `WORLD_SIZE` describe (as set by torchrun), joined on entry and left on exit.
+
+    `verb` goes on with what was lost. Raises `InterruptedRunError` where another process is.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or dist.is_initialized():
         rank = dist.get_rank() if dist.is_initialized() else 0
@@ -125,7 +128,7 @@ def joined() -> Iterator[World]:
             raise
         raise InterruptedRunError(
             "Another process of this job was lost. Everything up to the last checkpoint is saved. torchrun with "
-            "--max-restarts goes on by itself; else go on with: convista train --resume RUN"
+            f"--max-restarts goes on by itself; else go on with: convista {verb} --resume RUN"
         ) from error
     finally:
         if dist.is_initialized():

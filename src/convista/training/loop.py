@@ -38,7 +38,7 @@ from convista.training.distributed import World, share_statistics
 from convista.training.judge import logits_of
 from convista.training.metrics import figures, softmax
 from convista.training.objective import Objective, balancing_weights
-from convista.training.optim import make_optimizer, with_defaults
+from convista.training.optim import default_lr, make_optimizer, with_defaults
 from convista.training.recalibrate import recalibrate
 from convista.training.schedules import rate
 from convista.training.stages import Thaw
@@ -239,9 +239,10 @@ class Training:
         state.lr_scale /= 2
         where = f"epoch {state.epoch + 1}, step {state.batch + 1}"
         if state.strikes >= STRIKES:
+            less = min(self.peak / 10, default_lr(self.recipe))
             raise DivergedError(
                 f"The loss was not a number for the {STRIKES}rd time ({where}, peak learning rate "
-                f"{figure(self.peak, 3)}). Start again with a tenth of it: --lr {figure(self.peak / 10, 1)}."
+                f"{figure(self.peak, 3)}). Start again with less: --lr {figure(less, 1)}."
             )
         self.tell(f"{where}: the loss is not a number. Back to the last good step, with half the learning rate.")
 

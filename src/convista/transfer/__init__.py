@@ -8,7 +8,7 @@ from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.faults import Disagreement, Duplicates, disagreeing, duplicates, usual_threshold
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.learn import Start, resume_from, start_of, sweep_start, train_from, way_from
-from convista.transfer.logistic import softmax_probe
+from convista.transfer.logistic import probe_of, softmax_probe
 from convista.transfer.lookup import Neighbour, Neighbours, Query, find_neighbours, source_of
 from convista.transfer.maps import Principal, pca, project
 from convista.transfer.neighbours import nearest
@@ -69,6 +69,7 @@ __all__ = [
     "overview_of",
     "pca",
     "pretrained",
+    "probe_of",
     "project",
     "ranking",
     "ray_features",

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
-from convista.devices import kept_memory, pick_device
-from convista.errors import DivergedError, InputError, InterruptedRunError, RunError
+from convista.devices import pick_device
+from convista.errors import InputError, InterruptedRunError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
 from convista.models import save_weights, spec
 from convista.recipe import Recipe
 from convista.records import Epoch, Preprocessing
 from convista.tasks import Place, Run
-from convista.tasks.classify import trained, watched
-from convista.tasks.folder import alone, free_folder, undone_on_error, write_run
+from convista.tasks.folder import free_folder, undone_on_error, write_run
+from convista.tasks.learning import at_work, ended, trained
 from convista.tasks.ledger import Ledger
 from convista.tasks.preparing import fast_precision, prepare_once, refuse_if_strict
 from convista.tasks.sweep import Way
@@ -36,10 +36,10 @@ from convista.training.state import epochs_csv
 from convista.transfer.adapt import adapted, check_adaptation
 from convista.transfer.extract import Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
-from convista.transfer.logistic import softmax_probe
+from convista.transfer.logistic import probe_of
 from convista.transfer.plan import Plan, Situation, check_words, depends_on_distance, planned, words_of_tuning
 from convista.transfer.pretrained import Pretrained, is_run, pretrained
-from convista.transfer.probe import Probe, ridge
+from convista.transfer.probe import Probe
 from convista.transfer.shift import shift
 from convista.transfer.store import fingerprint
 from convista.transfer.table import KEPT
@@ -101,11 +101,8 @@ def resume_from(path: str | os.PathLike[str], place: Place, console: Console, wo
     """Ends what `train_from` began; features that are kept already are found again."""
     _check_alone(world)
     run = Run.load(path)
-    if run.done:
-        console.say(f"{run.path} is trained to its end already.")
+    if ended(run, console):
         return run
-    if run.diverged:
-        raise DivergedError(f"{run.path} cannot go on. {run.how_on}")
     start, device = (
         Start(**run.info["from"]),
         pick_device(run.info["device"] if place.device == "auto" else place.device),
@@ -155,9 +152,9 @@ def start_of(
         raise InputError(f"--{word} {said} was given without --from, which says of which network.")
     if source is None:
         return None
-    source = str(Path(source).absolute()) if is_run(os.fspath(source)) else os.fspath(source)
+    source = str(Path(source).resolve()) if is_run(os.fspath(source)) else os.fspath(source)
     if weights is not None:
-        weights = str(Path(weights).absolute()) if Path(weights).exists() else os.fspath(weights)
+        weights = str(Path(weights).resolve()) if Path(weights).exists() else os.fspath(weights)
     return Start(source, weights, adapt=adapt or "none")
 
 
@@ -200,14 +197,7 @@ def _learn(
     run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, place: Place, device: torch.device, console: Console
 ) -> Run:
     """A probe, a head that begins as the probe, and what the plan says beyond. Features that are kept are found."""
-    with (
-        kept_memory(device),
-        torch.random.fork_rng(devices=[]),
-        alone(run.path, World()),
-        watched(run, place, World()) as watch,
-        _going_on(run),
-    ):
-        torch.manual_seed(run.recipe.seed)
+    with at_work(run, place, device, World()) as watch, _going_on(run):
         features = {name: _seen(run, base, part, name, device, console) for name, part in prepared.splits.items()}
         start = time.perf_counter()
         head = _head(run, features, prepared)
@@ -252,12 +242,11 @@ def _going_on(run: Run) -> Iterator[None]:
 
 
 def _plan(run: Run, base: Pretrained, net: nn.Module, prepared: Prepared, head: _Head) -> Plan:
-    train, accuracy = prepared.splits["train"], head.probe.cross_validated
-    each = len(train) / len(prepared.labels)
-    validation = head.history[head.best].val_top1
-    asked = depends_on_distance(run.recipe, each, max(accuracy, validation))
-    distance = shift(base, train).word if asked else "unknown"
-    return planned(net, run.recipe, Situation(each, accuracy, distance, validation))
+    train, validation = prepared.splits["train"], head.history[head.best].val_top1
+    found = Situation(len(train) / len(prepared.labels), head.probe.cross_validated, validation=validation)
+    if depends_on_distance(run.recipe, found):
+        found = replace(found, distance=shift(base, train).word)
+    return planned(net, run.recipe, found)
 
 
 def _told(features: Iterable[Features]) -> dict[str, float]:
@@ -293,20 +282,15 @@ class _Head:
     best: int
 
     def __str__(self) -> str:
-        reached = self.history[self.best]
-        return (
-            f"probe: cross-validated top-1 {self.probe.cross_validated:.3f}  "
-            f"head: val loss {reached.val_loss:.4f} top-1 {reached.val_top1:.3f}"
-        )
+        reached, accuracy = self.history[self.best], self.probe.cross_validated
+        probe = "" if math.isnan(accuracy) else f"probe: cross-validated top-1 {accuracy:.3f}  "
+        return f"{probe}head: val loss {reached.val_loss:.4f} top-1 {reached.val_top1:.3f}"
 
 
 def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> _Head:
     train, val, classes = prepared.splits["train"], prepared.splits["val"], len(prepared.labels)
     middles, seed, start = features["train"].values[:, 0].astype(np.float32), run.recipe.seed, time.perf_counter()
-    alone = np.bincount(train.targets, minlength=classes).min() < 2  # no fold can leave its only picture out
-    probe = (
-        ridge(middles, train.targets, classes) if alone else softmax_probe(middles, train.targets, classes, seed=seed)
-    )
+    probe = probe_of(middles, train.targets, classes, seed)
     judged = (features["val"].values[:, 0], val.targets)
     dropout = DROPOUT if run.recipe.dropout is None else run.recipe.dropout
     how = HeadRecipe(epochs=run.recipe.epochs, mixup=run.recipe.mixup, dropout=dropout, seed=seed)

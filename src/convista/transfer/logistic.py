@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from convista.data import permutation
 from convista.errors import InputError
 from convista.training import softmax
-from convista.transfer.probe import Probe, accuracy, nats
+from convista.transfer.probe import Probe, accuracy, nats, ridge
 from convista.transfer.spectrum import Axes, Classes, Features, Numbers, check, parts, principal
 
-__all__ = ["Regressions", "Validated", "cross_validate", "softmax_probe", "stratified"]
+__all__ = ["Regressions", "Validated", "cross_validate", "probe_of", "softmax_probe", "stratified"]
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(2, -13, -1))  # the strongest first: easy, and near the next
 SAMPLE, LEAST = 200, 1e-6  # pictures that the curvature is estimated from, and how small it is at least
@@ -52,6 +52,13 @@ def softmax_probe(
     fitted = whole.fitted(found.coefficients.mean(1, keepdims=True), found.regularisation, FINE)[:, 0]
     weights, bias = found.axes.folded(fitted[1:], fitted[0])
     return Probe(weights, bias, found.regularisation, accuracy(found.left_out, targets))
+
+
+def probe_of(features: Features, targets: Classes, classes: int, seed: int = 0) -> Probe:
+    """The softmax probe, or, where no fold can leave a class's only picture out, the ridge, not cross-validated."""
+    if np.bincount(targets, minlength=classes).min() < 2:
+        return replace(ridge(features, targets, classes), cross_validated=math.nan)
+    return softmax_probe(features, targets, classes, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

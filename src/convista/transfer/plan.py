@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,7 +50,7 @@ GRADUALLY = 2  # stages thaw in the first half of the epochs
 class Situation:
     """What a plan is made from: training pictures `per_class`, the probe's cross-validated accuracy and the head's on
     validation (0..1), and where the pictures lie: `near` those of the pretraining, `apart` from or `far` from them, or
-    `unknown`.
+    `unknown`. No number for an accuracy that could not be measured.
     """
 
     per_class: float
@@ -59,10 +60,16 @@ class Situation:
 
     def __str__(self) -> str:
         where = {"near": ", near those of the pretraining", "far": ", far from those of the pretraining"}
+        probe = "" if math.isnan(self.accuracy) else f"the probe has {self.accuracy:.1%} of those left out right, "
         return (
             f"{self.per_class:,.0f} pictures in each class{where.get(self.distance, '')}; "
-            f"the probe has {self.accuracy:.1%} of those left out right, the head {self.validation:.1%} of validation"
+            f"{probe}the head {self.validation:.1%} of validation"
         )
+
+    @property
+    def best(self) -> float:
+        """The higher accuracy."""
+        return self.validation if math.isnan(self.accuracy) else max(self.accuracy, self.validation)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def chosen(situation: Situation) -> tuple[str, str]:
     ('last', 'none')
     """
     bounds = FAR if situation.distance == "far" else NEAR
-    if max(situation.accuracy, situation.validation) >= SURE:
+    if situation.best >= SURE:
         return "none", f"The head alone learns: {situation}, so that little is to be gained."
     if situation.per_class < bounds["last"]:
         return "none", f"The head alone learns: {situation}; more of the network would learn so few by heart."
@@ -101,10 +108,10 @@ def chosen(situation: Situation) -> tuple[str, str]:
     return "gradual", f"The whole network learns further, from its end to its beginning: {situation}."
 
 
-def depends_on_distance(recipe: Recipe, per_class: float, accuracy: float) -> bool:
+def depends_on_distance(recipe: Recipe, situation: Situation) -> bool:
     """Whether a plan has to know how far the pictures lie from those of the pretraining."""
     free = recipe.unfreeze == "auto" and not recipe.freeze_until
-    return free and accuracy < SURE and FAR["last"] <= per_class < NEAR["gradual"]
+    return free and situation.best < SURE and FAR["last"] <= situation.per_class < NEAR["gradual"]
 
 
 def planned(net: nn.Module, recipe: Recipe, situation: Situation) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,8 @@ class Probe:
     """A linear layer on features: `weights` (C, D), `bias` (C,). It is called with features as the network gives them.
 
     `regularisation` is the factor of half the squared weights, of standardised features, beside the mean loss of a
-    picture. `cross_validated` is the top-1 accuracy, 0..1, on pictures that were left out while it was chosen.
+    picture. `cross_validated` is the top-1 accuracy, 0..1, on pictures that were left out while it was chosen; no
+    number where none could be.
     """
 
     weights: NDArray[np.float32] = field(repr=False)
@@ -43,10 +45,9 @@ class Probe:
 
     def __str__(self) -> str:
         classes, length = self.weights.shape
-        return (
-            f"probe of {length:,} features for {classes} classes, regularisation {self.regularisation:.2g}, "
-            f"cross-validated top-1 {self.cross_validated:.3f}"
-        )
+        judged = "" if math.isnan(self.cross_validated) else f", cross-validated top-1 {self.cross_validated:.3f}"
+        what = f"probe of {length:,} features for {classes} classes"
+        return f"{what}, regularisation {self.regularisation:.2g}{judged}"
 
 
 def ridge(features: Features, targets: Classes, classes: int) -> Probe:

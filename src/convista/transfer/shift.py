@@ -61,7 +61,8 @@ class Shift:
     def __str__(self) -> str:
         if self.distance is None:
             return "distance unknown: the network keeps no statistics of its pretraining"
-        return f"distance {self.distance:.2f}: {self.word}, by {self.pictures:,} pictures"
+        bounds = f"near below {APART:g}, far from {FAR:g} on"
+        return f"distance {self.distance:.2f} of 0..1: {self.word} ({bounds}), by {self.pictures:,} pictures"
 
 
 def shift(base: Pretrained, pictures: Pictures, most: int = 256) -> Shift:
