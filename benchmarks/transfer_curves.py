@@ -11,13 +11,15 @@ larger ones. Of its test pictures at most 100 of each class are taken. Ways:
     all        `--unfreeze all`: the whole network does, 8 epochs
     scratch    --scratch NAME, at --image pixels, 60 epochs, the usual recipe
 
-What was measured is kept in FOLDER/curves.json, and a second call goes on from there. Printed: top-1 on test, mean and
-sample standard deviation over the seeds.
+What was measured is kept in FOLDER/curves.json, and a second call with the same words goes on from there. Printed:
+top-1 on test, mean and sample standard deviation over the seeds. The pictures that validate, by which plan and epoch
+are chosen, come on top of those per class.
 """
 
 import argparse
 import json
 import random
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -61,6 +63,7 @@ def measured(way: str, size: int, seed: int, options: argparse.Namespace) -> dic
     data = taken(options.data, size, seed, options.validate, options.out / "data" / f"{size}-{seed}")
     out = options.out / "runs" / f"{way}-{size}-{seed}"
     quiet, start = Console(say=lambda _: None), time.perf_counter()
+    shutil.rmtree(out, ignore_errors=True)  # one that was stopped
     run = convista.train(data, out=out, seed=seed, console=quiet, **words(way, options))
     seconds = round(time.perf_counter() - start, 1)
     told = {"top1": run.test.top1, "floor": run.test.floor["top1"], "seen": run.test.pictures, "seconds": seconds}
@@ -84,7 +87,7 @@ def table(found: Found, sizes: list[int], ways: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=lambda name: Path(name).absolute())
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=lambda name: Path(name).absolute(), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=[5, 10, 20, 50])
     parser.add_argument("--seeds", type=int, default=3)
@@ -95,13 +98,17 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "curves.json"
-    found: Found = json.loads(kept.read_text()) if kept.exists() else {}
+    decides = {name: str(getattr(options, name)) for name in ("weights", "data", "validate", "scratch", "image")}
+    held: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"words": decides, "runs": {}}
+    if held["words"] != decides:
+        raise SystemExit(f"{kept} was made with {held['words']}: give another --out.")
+    found: Found = held["runs"]
     for seed in range(options.seeds):
         for size in options.sizes:
             for way in options.ways:
                 if (name := f"{way}/{size}/{seed}") not in found:
                     found[name] = measured(way, size, seed, options)
-                    write_atomically(kept, json.dumps(found, indent=1))
+                    write_atomically(kept, json.dumps(held, indent=1))
     print(table(found, options.sizes, options.ways))
     row = next(iter(found.values()))
     print(f"\n{row['seen']} test pictures; always saying one class gets {row['floor']:.3f}.")

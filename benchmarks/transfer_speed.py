@@ -3,12 +3,14 @@
     python benchmarks/transfer_speed.py WEIGHTS [--data FOLDER] [--fastai-python PATH] [--epochs 20] [--rounds 3]
 
 WEIGHTS are MobileNetV2's as .safetensors with torchvision's names, FOLDER holds train/CLASS/picture and
-val/CLASS/picture. All begin with these weights; in torchvision's network, which the peers have, they lack the padding
-that they were trained with. The contestants, each a process of its own, taken in turn:
+val/CLASS/picture; a seventh of train/ is put aside as test, which ours judges, too, so that all learn from the same.
+All begin with these weights; in torchvision's network, which the peers have, they lack the padding that they were
+trained with. The contestants, each a process of its own, taken in turn:
 
     ours, cold     `convista train FOLDER --from mobilenet_v2 --unfreeze none`, nothing kept yet
     ours, warm     the same a second time, into another run folder
-    fastai         vision_learner, frozen as fine_tune does first: pooling and head of its own, one cycle
+    fastai         vision_learner, frozen as fine_tune does first: pooling and head of its own, its one cycle, and batch
+                   normalisation that goes on learning, as is its default
     plain          ImageFolder, random-resized crops and mirrors, the trunk in eval mode without gradients, AdamW
     plain, best    the same in bfloat16 and channels_last
 
@@ -176,8 +178,9 @@ def courses(pythons: dict[str, str], options: argparse.Namespace) -> Iterator[di
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as scratch:
             found: dict[str, Course] = {}
+            data = shared_out(options.data, Path(scratch) / "pictures")
             for name, python in pythons.items():
-                command = [python, __file__, str(options.weights), "--data", str(options.data), "--scratch", scratch]
+                command = [python, __file__, str(options.weights), "--data", str(data), "--scratch", scratch]
                 command += ["--epochs", str(options.epochs), "--contestant", name]
                 surroundings = os.environ | {"XDG_CACHE_HOME": scratch, "HOME": scratch}
                 done = subprocess.run(command, env=surroundings, stdout=subprocess.PIPE, text=True, check=False)
@@ -188,6 +191,17 @@ def courses(pythons: dict[str, str], options: argparse.Namespace) -> Iterator[di
                 seconds, top1 = found[name][-1]
                 print(f"  {name}: {seconds:.1f} s, top-1 {top1:.3f}", file=sys.stderr)
             yield found
+
+
+def shared_out(data: Path, out: Path) -> Path:
+    """The pictures with a test folder, every seventh of those to learn from, so that all learn from the same."""
+    for split in ("train", "val"):
+        for file in sorted((data / split).glob("*/*")):
+            number = sorted(file.parent.iterdir()).index(file)
+            part = "test" if split == "train" and number % 7 == 6 else split
+            (out / part / file.parent.name).mkdir(parents=True, exist_ok=True)
+            (out / part / file.parent.name / file.name).symlink_to(file)
+    return out
 
 
 def reached(course: Course, target: float) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/transfer_views.py WEIGHTS --data FOLDER [--epochs 20] [--seeds 3]
 
 WEIGHTS are MobileNetV2's as .safetensors, FOLDER holds train/, val/ and test/ with a folder for each class. With as
-many views as epochs a head hardly ever sees the same twice: that is what training behind a frozen network sees which
+many views as epochs a head never sees the same twice: that is what training behind a frozen network sees which
 looks at each picture anew in each epoch. Printed: top-1 on test, mean and sample standard deviation over the seeds,
 which decide the views, the order and what is dropped.
 """
@@ -31,7 +31,7 @@ def main() -> None:
     base, source = pretrained("mobilenet_v2", options.weights), open_source(options.data)
     cache = open_cache((user_cache(),), base.view.stored, base.view.channels)
     splits = prepare(source, base.view.stored, base.view.channels, 0, cache).splits
-    counts = (*COUNTS, options.epochs + 1)
+    counts = (*COUNTS, options.epochs)
     trunk, kept = Trunk(base.net, base.view, torch.device("cpu")), user_cache() / "features"
     judged = {name: features_of(trunk, splits[name], Views(), kept).values[:, 0] for name in ("val", "test")}
     found: dict[int, list[float]] = {count: [] for count in counts}

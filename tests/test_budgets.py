@@ -161,6 +161,42 @@ def test_shapes_worked_out_at_once_are_those_of_real_numbers(training: bool) -> 
     assert shapes.shaped(aten.relu.default, (x,)) is None
 
 
+def test_what_torch_refuses_or_lays_out_otherwise_is_left_to_torch() -> None:
+    aten = torch.ops.aten
+    x, line = torch.empty(2, 4, 6, 6, device="meta"), torch.empty(3, device="meta")
+    for operation, args in [
+        (aten.tanh.default, (x[:, :1],)),
+        (aten.sigmoid.default, (x.mean((2, 3), keepdim=True).expand(2, 4, 6, 6),)),
+        (aten.add.Tensor, (x[:, :2], x[:, 2:])),
+        (aten.max_pool2d_with_indices.default, (x, [2, 2], [2, 2], [2, 2])),
+        (aten.mean.dim, (x.flatten(2), [2, 3])),
+        (aten.mean.dim, (x, [2, -2])),
+        (aten.addmm.default, (line, x[0, 0], x[0, 0])),
+        (aten.convolution.default, (x, x, None, [1], [0], [1], False, [0], 1)),
+        (aten.native_batch_norm.default, (x.half(), None, None, None, None, True, 0.1, 1e-5)),
+        (aten.native_batch_norm.default, (x, None, None, None, None, False, 0.1, 1e-5)),
+        (aten.pow.Tensor_Scalar, (x, 1j)),
+    ]:
+        assert shapes.shaped(operation, args) is None, operation
+    with pytest.raises(InputError, match="pad should be"):
+        convista.cost(nn.MaxPool2d(2, padding=2), image=(3, 8, 8))
+
+
+def test_parts_of_maps_are_counted_as_what_is_made_of_them() -> None:
+    """A function of a part of a map is as large as the part, in memory, too."""
+
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 64, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.conv(x)[:, :1])
+
+    found = convista.memory(Part(), image=(3, 32, 32), batch=8)
+    assert found.activations == 8 * 32 * 32 * 4 * (3 + 1)
+
+
 def test_the_compiler_is_not_loaded_to_price_a_network() -> None:
     """Loading it takes longer than pricing."""
     said = "import sys, convista; convista.cost('mobilenet_v2'); sys.exit('torch._dynamo' in sys.modules)"

@@ -390,7 +390,7 @@ def test_the_page_of_neighbours_is_whole_offline_and_escapes_names() -> None:
     assert "floor 50.0 %" in reader.text  # of two classes as frequent as each other
     assert f"{100 * scores.scores['map']:.1f} %" in reader.text
     for distance in distances.ravel():
-        assert f"{distance:.3g}" in reader.text
+        assert f"{distance:.3f}" in reader.text
 
 
 def test_the_page_of_neighbours_shows_the_first_of_many_queries_and_says_so() -> None:

@@ -43,7 +43,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_networks_are_ranked_by_the_probe_on_these_pictures(photos: Path, run: Path, no_network: None) -> None:
     file = run / "model.safetensors"
-    found = convista.pick(from_data=photos, networks=[run, f"resnet20={file}", "resnet18", f"vgg11={file}"])
+    found = convista.pick(run, f"resnet20={file}", "resnet18", f"vgg11={file}", from_data=photos)
     assert isinstance(found, Ranking)
     assert (found.pictures, found.classes) == (36, 3)
     assert found.floor == pytest.approx(1 / 3)
@@ -84,35 +84,35 @@ def test_without_names_all_with_published_weights_are_tried_within_the_budget() 
 
 def test_where_no_weights_can_be_had_one_error_says_how_to_give_them(photos: Path, no_network: None) -> None:
     with pytest.raises(InputError, match="No network could be tried") as caught:
-        convista.pick(from_data=photos, networks=["resnet18", "resnet34"])
+        convista.pick("resnet18", "resnet34", from_data=photos)
     assert "mobilenet_v2=FILE" in str(caught.value)
     assert "and 1 others" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "said"),
+    ("name", "words", "kind", "said"),
     [
-        ({"networks": ["resnet81"]}, UnknownNameError, "Did you mean resnet18"),
-        ({"networks": ["resnet18="]}, InputError, "resnet18=FILE"),
-        ({"networks": ["resnet18"], "image": 96}, InputError, "what its weights ask for"),
-        ({"networks": ["resnet18"], "max_param": "5M"}, UnknownNameError, "max_params"),
-        ({"networks": ["resnet18"], "limit": 1}, InputError, "at least 4"),
+        ("resnet81", {}, UnknownNameError, "Did you mean resnet18"),
+        ("resnet18=", {}, InputError, "resnet18=FILE"),
+        ("resnet18", {"image": 96}, InputError, "what its weights ask for"),
+        ("resnet18", {"max_param": "5M"}, UnknownNameError, "max_params"),
+        ("resnet18", {"limit": 1}, InputError, "at least 4"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_computed(
-    words: dict[str, Any], kind: type[Exception], said: str, photos: Path
+    name: str, words: dict[str, Any], kind: type[Exception], said: str, photos: Path
 ) -> None:
     with pytest.raises(kind, match=said):
-        convista.pick(from_data=photos, **words)
+        convista.pick(name, from_data=photos, **words)
 
 
 def test_networks_are_for_pictures_only(photos: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="without --from-data"):
-        convista.pick(networks=["resnet18"])
+        convista.pick("resnet18")
     with pytest.raises(DataError):
-        convista.pick(from_data=tmp_path / "nowhere", networks=[run])
+        convista.pick(run, from_data=tmp_path / "nowhere")
     with pytest.raises(DataError, match="no class folder"):
-        convista.pick(from_data=photos / "red", networks=[run])
+        convista.pick(run, from_data=photos / "red")
 
 
 def test_the_command_prints_a_table_or_one_object(photos: Path, run: Path, tmp_path: Path) -> None:
@@ -127,3 +127,11 @@ def test_the_command_prints_a_table_or_one_object(photos: Path, run: Path, tmp_p
     assert isinstance(page.exception, InputError)
     alone = CliRunner().invoke(app, ["pick", "resnet18"])
     assert isinstance(alone.exception, InputError)
+
+
+def test_a_run_that_has_learned_from_the_pictures_is_marked(photos: Path, run: Path) -> None:
+    found = convista.pick(run, from_data="digits")
+    learned = [split for split in convista.Run.load(run).splits.values() if split != "test"]
+    assert found.networks[0].learned == len(learned)
+    assert f"has learned from {len(learned)} of these" in str(found)
+    assert "has learned" not in str(convista.pick(run, from_data=photos))

@@ -367,7 +367,9 @@ def slow_head(features: NDArray[Any], targets: NDArray[np.int64], recipe: HeadRe
     steps = -(-n // recipe.batch)
     for epoch in range(1, recipe.epochs + 1):
         every = np.arange(n)
-        view = (draws(recipe.seed, epoch, every, 1)[:, 0] * features.shape[1]).astype(int)
+        turn, place = (epoch - 1) // features.shape[1], (epoch - 1) % features.shape[1]
+        chance = draws(recipe.seed, turn + (3 << 32), every, features.shape[1])
+        view = [sorted(range(features.shape[1]), key=numbers.__getitem__)[place] for numbers in chance.tolist()]
         order = np.argsort(draws(recipe.seed, ~epoch & 0xFFFFFFFF, every, 1)[:, 0])
         mixed = pairs(Mixing(recipe.mixup), targets, 1, recipe.seed, epoch, every)
         for step in range(steps):

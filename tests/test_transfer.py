@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 import convista
-from convista.data import Pictures, open_source, prepare, read_policy
+from convista.data import Pictures, RowFile, open_source, prepare, read_policy
 from convista.errors import InputError, UnknownNameError
 from convista.records import View
 from convista.transfer import FeatureStore, Trunk, Views, features_of, fingerprint, store_key
+from convista.transfer.trunk import check_head
 
 VIEW = View(24, 24, 3)
 KILLS = 20 if os.environ.get("CONVISTA_TEST_ALL") else 4
@@ -135,15 +136,36 @@ def test_a_row_that_is_not_what_was_written_is_computed_anew(tmp_path: Path, row
 
 
 @pytest.mark.parametrize("size", [0, 10, 41])
-def test_a_file_cut_short_is_not_believed(tmp_path: Path, size: int) -> None:
+def test_of_a_file_cut_short_what_is_whole_is_left(tmp_path: Path, size: int) -> None:
     keys = [f"{i}/0" for i in range(5)]
     FeatureStore(tmp_path, "k", (7,)).add(keys, np.ones((5, 7), np.float16))
     with (tmp_path / "k" / "rows.bin").open("r+b") as file:
         file.truncate(size)
     store = FeatureStore(tmp_path, "k", (7,))
-    assert store.missing(keys) == keys
-    store.add(keys, np.full((5, 7), 2, np.float16))
-    assert (store.read(keys) == 2).all()
+    assert store.missing(keys) == keys[size // 14 :]
+    store.add(store.missing(keys), np.full((5 - size // 14, 7), 2, np.float16))
+    for again in (store, FeatureStore(tmp_path, "k", (7,))):
+        assert again.missing(keys) == []
+        assert again.read(keys)[:, 0].tolist() == [1] * (size // 14) + [2] * (5 - size // 14)
+
+
+def test_a_store_that_cannot_be_read_just_now_is_left_as_it_is(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = pictures(photos)
+    expected = features_of(trunk(), part, Views(), tmp_path)
+
+    def busy(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowFile, "_read_index", busy)
+        found = features_of(trunk(), part, Views(), tmp_path)
+        assert not found.kept
+    again = features_of(trunk(), part, Views(), tmp_path)
+    assert again.reused == len(part)
+    assert np.array_equal(again.values, found.values)
+    assert np.array_equal(again.values, expected.values)
 
 
 def test_another_version_and_other_options_have_another_store() -> None:
@@ -319,7 +341,7 @@ def test_the_command_says_what_was_computed(photos: Path, weights: Path, tmp_pat
     result = CliRunner().invoke(app, ["features", str(weights), str(photos), "--json", "--out", str(tmp_path / "f")])
     assert result.exit_code == 0
     told = json.loads(result.stdout)
-    assert told["shape"][1:] == [1, 64]
+    assert told["shape"][1:] == [64]
 
 
 def test_the_command_tells_of_plan_and_features(photos: Path, weights: Path, tmp_path: Path) -> None:
@@ -342,3 +364,97 @@ def test_features_go_where_a_file_is_in_the_way_with_one_message(photos: Path, w
     (tmp_path / "f").touch()
     with pytest.raises(convista.ConvistaError, match="f"):
         convista.features(weights, photos, out=tmp_path / "f")
+
+
+class Unusual(nn.Module):
+    """A classifier that is not the end, has no bias, or does not say the classes."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5, bias=how != "no bias")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.fc(self.conv(x).mean((2, 3)))
+        return {"goes on": answer.relu(), "not told": answer[:, :2]}.get(self.how, answer)
+
+
+@pytest.mark.parametrize("how", ["goes on", "not told", "no bias"])
+def test_a_network_whose_end_is_no_linear_layer_takes_no_head(how: str) -> None:
+    check_head(Unusual("usual"), 3, 8, "mine")
+    with pytest.raises(InputError, match=how):
+        check_head(Unusual(how), 3, 8, "mine")
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v2", "googlenet", "densenet121", "vgg11"])
+def test_networks_take_a_head(name: str) -> None:
+    net = convista.create(name, classes=4)
+    check_head(net, net.spec.channels, net.spec.image, name)
+
+
+def test_one_whose_last_layer_is_its_own_takes_none(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"model": "lenet5_sparse", "epochs": 1, "limit": 60}
+    convista.train("digits", out=tmp_path / "base", **words)
+    for job in (
+        lambda: convista.train("digits", from_=tmp_path / "base", out=tmp_path / "run"),
+        lambda: convista.pretrain("digits", batch=20, out=tmp_path / "run", **words),
+    ):
+        with pytest.raises(InputError, match="lenet5_sparse"):
+            job()
+        assert not (tmp_path / "run").exists()
+
+
+def test_values_beyond_sixteen_bits_are_refused(photos: Path) -> None:
+    loud = trunk()
+    with torch.no_grad():
+        for parameter in loud.net.parameters():
+            parameter.mul_(1e3)
+    with pytest.raises(InputError, match="16 bits"):
+        features_of(loud, pictures(photos), Views(), None)
+
+
+def test_a_run_of_another_library_s_network_can_be_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from torch import nn\n"
+        "def net(classes):\n"
+        "    front = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(*front, nn.Linear(4, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words: dict[str, Any] = {"epochs": 1, "limit": 60}
+    convista.train("digits", model="theirs:net", image=16, out="base", **words)
+    run = convista.train("digits", from_="base", unfreeze="none", out="run", **words)
+    assert run.done
+    assert convista.Run.load("run").test == run.test
+
+
+def test_networks_that_differ_in_their_heads_share_what_is_kept(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one = convista.create("resnet20", classes=3)
+    other = convista.create("resnet20", classes=5)
+    state = {name: value for name, value in one.state_dict().items() if not name.startswith("head")}
+    other.load_state_dict(state, strict=False)
+    part, view = pictures(photos), trunk().view
+    found = [features_of(Trunk(net, view, torch.device("cpu")), part, Views(), tmp_path) for net in (one, other)]
+    assert [each.computed for each in found] == [len(part), 0]
+    assert np.array_equal(found[0].values, found[1].values)
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.npy", "nowhere/f.npz"])
+def test_features_go_nowhere_else(photos: Path, tmp_path: Path, name: str) -> None:
+    from typer.testing import CliRunner
+
+    from convista.cli.app import app
+
+    done = CliRunner().invoke(app, ["features", "resnet20", str(photos), "--out", str(tmp_path / name)])
+    assert isinstance(done.exception, InputError)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_map_by_a_network_that_tells_little_apart_says_so(photos: Path, tmp_path: Path) -> None:
+    convista.train(photos, model="resnet20", epochs=1, image=16, out=tmp_path / "run", limit=20)
+    found = convista.map(tmp_path / "run", photos, method="pca", out=None)
+    assert any("learned the classes of" in said for said in found.left_out)
+    near = found.retrieval.scores["recall@1"]
+    assert any("apart poorly" in said for said in found.left_out) == (near < 0.75)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +178,8 @@ def shift(
 
 
 def pick(
-    *,
+    *networks: Folder,
     from_data: Folder | None = None,
-    networks: Sequence[Folder] = (),
     limit: int | None = None,
     device: str | None = None,
     console: Console | None = None,
@@ -198,19 +197,18 @@ def pick(
     >>> [network.name for network in convista.pick(max_params="5M", max_macs="600M", min_top1=71).fits]
     ['mobilenet_v2']
     """
-    named = [networks] if isinstance(networks, str | os.PathLike) else networks
     if from_data is None:
-        if named or limit or device:
-            said = os.fspath(named[0]) if named else "limit" if limit else "device"
+        if networks or limit or device:
+            said = os.fspath(networks[0]) if networks else "limit" if limit else "device"
             raise InputError(f"{said} was given without --from-data, the pictures to try networks on.")
         return pick_by_price(say=say, **words)
     limit = LIMIT if limit is None else limit
     _check_limit(limit)
     known = list(Budget.__dataclass_fields__)
     if unknown := sorted(words.keys() - set(known)):
-        raise UnknownNameError("bound", unknown[0], [*known, "from_data", "networks", "limit", "device"])
+        raise UnknownNameError("bound", unknown[0], [*known, "from_data", "limit", "device"])
     budget, place, source = Budget(**words), pick_device(device or "auto"), open_source(from_data)
-    return ranking(source, [os.fspath(one) for one in named], budget, place, limit, console)
+    return ranking(source, [os.fspath(one) for one in networks], budget, place, limit, console)
 
 
 def _check_limit(limit: int) -> None:

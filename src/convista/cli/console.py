@@ -51,7 +51,7 @@ class _Display:
             console=terminal, transient=True, disable=not terminal.is_terminal,
         )  # fmt: skip
         self.task = self.bar.add_task("reading pictures", speed="", total=None)
-        self.job, self.started, self.first = "", time.monotonic(), 0
+        self.job, self.started, self.first, self.done = "", time.monotonic(), 0, 0
 
     def say(self, text: str) -> None:
         if self.terminal.is_terminal:
@@ -70,22 +70,22 @@ class _Display:
 
     def reading(self, what: str, done: int, total: int) -> None:
         if self.asked:
-            raise InterruptedRunError(
-                "Stopped while reading the pictures, before any training: give the same command again."
-            )
+            raise InterruptedRunError(f"Stopped while {what}. Give the same command again.")
         self._move(what, what, done, total, f"{done:,} of {total:,}")
 
     def _move(self, job: str, what: str, done: int, total: int, speed: str) -> None:
         now = time.monotonic()
-        if job != self.job:
+        if job != self.job or done < self.done:
             self.job, self.started, self.first = job, now, done
             self.bar.reset(self.task, description=what, total=total, completed=done, speed=speed)
+        self.done = done
         self.bar.update(self.task, description=what, completed=done, total=total, speed=speed)
         if not self.terminal.is_terminal and now - self.last > EVERY:
             self.last = now
-            left = (now - self.started) / max(1, done - self.first) * (total - done)
             share = f"{100 * done // max(1, total)} %" + (" of all epochs" if job == "training" else "")
-            self.say(f"{what}: {share}, {speed}, about {duration(left)} left")
+            each = (now - self.started) / max(1, done - self.first)
+            left = f", about {duration(each * (total - done))} left" if done > self.first else ""
+            self.say(f"{what}: {share}, {speed}{left}")
 
 
 def duration(seconds: float) -> str:

@@ -154,7 +154,7 @@ def _pick_from(data: str, networks: list[str], words: dict[str, Any], json: bool
     from convista.transfer_verbs import pick
 
     with job("") as console:
-        found: Any = pick(from_data=data, networks=networks, console=console, **words)
+        found: Any = pick(*networks, from_data=data, console=console, **words)
     _put(found.to_json()) if json else print(ranking_text(found))
     if out is not None:
         _write(out, "", [asdict(row) for row in found.networks], found.to_json())

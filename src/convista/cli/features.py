@@ -41,9 +41,10 @@ def _features(
 
     if on not in (None, "ray"):
         raise InputError(f"--on {on} was given; expected ray, or nothing for this process.")
-    from convista.transfer import ray_features, written
+    from convista.transfer import check_out, ray_features, written
     from convista.transfer_verbs import features
 
+    check_out(out)
     compute = ray_features if on else features
     with job("") as console:
         found = compute(model, data, weights=weights, console=console, **words)
@@ -51,7 +52,7 @@ def _features(
     for bad in found.bad:
         print(f"skipped {shown(bad.path)}: {bad.reason}", file=sys.stderr)
     if json:
-        told = {"out": str(file), "pictures": len(found.paths), "shape": list(found.features.shape)}
+        told = {"out": str(file), "pictures": len(found.paths), "shape": list(found.kept.shape)}
         print(json_text.dumps(told | {name: getattr(found, name) for name in ("computed", "reused", "seconds")}))
     else:
         print(f"{found}\nwritten: {file}")

@@ -62,6 +62,11 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    @property
+    def digests(self) -> list[str]:
+        """The hash of each picture's content."""
+        return [picture.digest for picture in self.pictures]
+
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """One picture: a view into the cache where it is cached, decoded afresh where it is not."""
         row = self.rows[index]

@@ -3,7 +3,7 @@
 A folder holds `rows.bin` (memory-mapped) and `index.jsonl`, a line for each row: its key and notes. Rows are written
 before their index lines, so that a process killed in between leaves a row that nobody points to and the next writer
 overwrites. One process at a time writes or takes the folder away; any number read. Whatever does not fit together (a
-file lost, cut short, or of another writer's making) is thrown away, not believed.
+file lost, or of another writer's making) is thrown away, not believed; of a file cut short what is whole is left.
 """
 
 from __future__ import annotations
@@ -57,14 +57,17 @@ class RowFile:
         return np.asarray(np.memmap(self._rows, np.uint8, "r", shape=(self.count, self.row_bytes)))
 
     def refresh(self) -> None:
-        """Reads what was appended since the last time; starts afresh where the files do not fit together."""
+        """Reads what was appended since the last time; starts afresh where the files do not fit together.
+
+        Raises `OSError` where they cannot be read just now, which says nothing of what is in them.
+        """
         self.folder.mkdir(exist_ok=True)
         try:
             if self._index.exists():
                 self._read_index()
             else:
                 self._forget()
-        except (ValueError, TypeError, OSError):
+        except (ValueError, TypeError, FileNotFoundError):
             self._forget()
             self._index.unlink(missing_ok=True)
             self._rows.unlink(missing_ok=True)
@@ -85,8 +88,17 @@ class RowFile:
             self.entries[key] = (self.count, tuple(notes))
             self.count += 1
         self._read += len(whole)
-        if self.count and self._rows.stat().st_size < self.count * self.row_bytes:
-            raise ValueError("fewer rows than the index names")
+        whole_rows = self._rows.stat().st_size // self.row_bytes if self.count else 0
+        if whole_rows < self.count:
+            self._cut(whole_rows)
+
+    def _cut(self, count: int) -> None:
+        """Leaves so many lines in the index: in a new file, so that other processes read it from its beginning."""
+        beside = self._index.with_name("index.new")
+        beside.write_bytes(b"".join(self._index.read_bytes().splitlines(keepends=True)[:count]))
+        beside.replace(self._index)
+        self._forget()
+        self._read_index()
 
     def _forget(self) -> None:
         self.entries, self.count = {}, 0

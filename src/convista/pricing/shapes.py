@@ -23,21 +23,22 @@ Sides = Sequence[int]
 def shaped(operation: Any, args: tuple[Any, ...]) -> Any:
     """What `operation` gives for tensors on the meta device, without numbers; None where torch should say."""
     rule = RULES.get(operation)
-    return rule(*args) if rule is not None and _plain(args) else None
-
-
-def _plain(args: tuple[Any, ...]) -> bool:
+    if rule is None:
+        return None
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
-    return all(tensor.is_meta for tensor in tensors)
+    usual = all(tensor.is_meta and (rule in ANY_LAYOUT or tensor.is_contiguous()) for tensor in tensors)
+    return rule(*args) if usual else None
 
 
 def _like(x: Tensor) -> Tensor:
     """`torch.empty_like` would load torch's own rules for shapes first, which takes longer than to price a network."""
-    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
+    return x.new_empty(x.shape)
 
 
-def _batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor] | None:
     """`rest` is weight, bias, running mean, running variance, training, momentum, eps; statistics while training."""
+    if x.dtype != torch.float32 or not (rest[4] or isinstance(rest[2], Tensor)):
+        return None
     channels = x.shape[1] if rest[4] else 0
     return _like(x), x.new_empty(channels), x.new_empty(channels)
 
@@ -53,7 +54,8 @@ def _convolution(x: Tensor, weight: Tensor, *how: Any) -> Tensor | None:
     """`how` is bias, stride, padding, dilation, whether it is transposed, output padding, groups."""
     _, stride, padding, dilation, transposed, _, groups = how
     fits = x.ndim == weight.ndim and x.dtype == weight.dtype and x.shape[1] == weight.shape[1] * groups
-    if transposed or not fits or weight.shape[0] % groups or not (x.is_contiguous() and weight.is_contiguous()):
+    full = all(len(sides) == x.ndim - 2 for sides in (stride, padding, dilation))
+    if transposed or not fits or not full or weight.shape[0] % groups:
         return None
     sizes = _slid(x, weight.shape[2:], stride, padding, dilation)
     return x.new_empty(len(x), len(weight), *sizes) if all(sizes) else None
@@ -75,14 +77,16 @@ def _avg_pool(
 
 def _pooled(x: Tensor, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides, ceil: bool) -> Tensor | None:
     stride = stride or kernel
-    if any(len(sides) != x.ndim - 2 for sides in (kernel, stride, padding, dilation)) or not x.is_contiguous():
+    if any(len(sides) != x.ndim - 2 for sides in (kernel, stride, padding, dilation)):
+        return None
+    if any(2 * p > d * (k - 1) + 1 for k, p, d in zip(kernel, padding, dilation, strict=True)):  # torch refuses it
         return None
     sizes = _slid(x, kernel, stride, padding, dilation, ceil)
     return x.new_empty(*x.shape[:2], *sizes) if all(sizes) else None
 
 
 def _adaptive(x: Tensor, sizes: Sides) -> Tensor | None:
-    return x.new_empty(*x.shape[:2], *sizes) if x.ndim == 4 and x.is_contiguous() else None
+    return x.new_empty(*x.shape[:2], *sizes) if x.ndim == 4 else None
 
 
 def _slid(
@@ -97,32 +101,34 @@ def _itself(x: Tensor, *_: Any) -> Tensor | None:
     return x if x.is_floating_point() else None
 
 
-def _alike(x: Tensor, *_: Any) -> Tensor | None:
-    return _like(x) if x.is_floating_point() else None
+def _alike(x: Tensor, *rest: Any) -> Tensor | None:
+    real = x.is_floating_point() and not any(isinstance(value, complex) for value in rest)
+    return _like(x) if real else None
 
 
 def _both(a: Any, b: Any, *_: Any) -> Tensor | None:
     if isinstance(b, int | float):
-        return _alike(a)
+        return _alike(a, b)
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.dtype != b.dtype:
         return None
     if a.shape == b.shape:
         return _like(a)
     narrow, wide = sorted((a, b), key=Tensor.numel)
     grows = narrow.ndim == wide.ndim and all(n in (1, w) for n, w in zip(narrow.shape, wide.shape, strict=True))
-    return _like(wide) if grows and a.is_contiguous() and b.is_contiguous() else None
+    return _like(wide) if grows else None
 
 
 def _mean(x: Tensor, dims: list[int] | None, keep: bool = False) -> Tensor | None:
-    if not dims or not x.is_floating_point():
+    real = x.is_floating_point() and all(-x.ndim <= dim < x.ndim for dim in dims or ())
+    if not dims or not real or len({dim % x.ndim for dim in dims}) < len(dims):
         return None
     gone = {dim % x.ndim for dim in dims}
     return x.new_empty([1 if d in gone else n for d, n in enumerate(x.shape) if keep or d not in gone])
 
 
-def _addmm(_: Tensor, a: Tensor, b: Tensor) -> Tensor | None:
-    fits = a.dtype == b.dtype and a.shape[1] == b.shape[0]
-    return a.new_empty(len(a), b.shape[1]) if fits else None
+def _addmm(bias: Tensor, a: Tensor, b: Tensor) -> Tensor | None:
+    flat = a.ndim == b.ndim == 2 and bias.ndim == 1 and a.dtype == b.dtype == bias.dtype
+    return a.new_empty(len(a), b.shape[1]) if flat and a.shape[1] == len(b) and b.shape[1] == len(bias) else None
 
 
 def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
@@ -165,3 +171,4 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.mean.dim: _mean,
     aten.addmm.default: _addmm,
 }
+ANY_LAYOUT = {_itself, _mean, _addmm}  # rules that need not know how the numbers lie

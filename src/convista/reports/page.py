@@ -16,6 +16,7 @@ from convista.records import Cost, Epoch, Score
 from convista.reports.figures import curves, filter_sheet, heat_map
 from convista.reports.losses import judged_terms, loss_terms
 from convista.reports.text import count, percent, value
+from convista.transfer.plan import HEAD
 
 __all__ = ["Material", "render", "template"]
 
@@ -47,6 +48,7 @@ def render(material: Material) -> str:
         m=material,
         info=info,
         recipe=recipe,
+        unused=_unused(recipe) if head else (),
         terms=loss_terms(recipe, info.get("policy") or recipe.get("augment", ""), head),
         judged=judged_terms(recipe, head),
         loss=curves({"train": [e.train_loss for e in history], "val": [e.val_loss for e in history]}, "loss", first),
@@ -61,6 +63,11 @@ def render(material: Material) -> str:
         files=info["bad_files"][:MOST_FILES],
         widest=max(row.macs for row in material.cost.stages) or 1,
     )
+
+
+def _unused(recipe: dict[str, Any]) -> set[str]:
+    """The words that a head alone does not ask for."""
+    return recipe.keys() - {*HEAD, "model", "image", "channels"}
 
 
 def _cells(confusion: NDArray[np.int64]) -> list[list[tuple[int, float]]]:

@@ -52,6 +52,7 @@ from convista.training import (
 )
 from convista.transfer import Probe, probe_of
 from convista.transfer.probe import accuracy
+from convista.transfer.trunk import check_head
 
 __all__ = ["pretrain_network", "resume_pretraining"]
 
@@ -122,11 +123,15 @@ def _opened(data: str, labels: bool) -> Source:
 
 
 def _checked_table(recipe: Recipe, prepared: Prepared, world: World) -> Spec:
-    """The network's table. Raises `InputError` where it, or the batch, cannot be shared by the processes."""
+    """The network's table. Raises `InputError` where it, or the batch, cannot be shared by the processes, or where it
+    has no classifier that a probe can become.
+    """
     table = network_of(recipe, len(prepared.labels), recipe.channels, recipe.image)
     check_shares(len(prepared.splits["train"]), recipe, world)
     if world.size > 1:
         check_statistics(table.layers[-1].module)  # which has shapes only
+    with torch.random.fork_rng(devices=[]):
+        check_head(table(), table.channels, table.image, recipe.model)
     return table
 
 

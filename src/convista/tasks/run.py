@@ -275,6 +275,11 @@ class Run:
         with (self.path / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return {row["digest"]: row["split"] for row in csv.DictReader(file)}
 
+    def knows(self, digests: Iterable[str], *splits: str) -> int:
+        """How many of these pictures, by the hashes of their contents, are in these splits of the run."""
+        known = self._digests(*splits)
+        return sum(digest in known for digest in digests)
+
     def _digests(self, *splits: str) -> set[str]:
         return {digest for digest, split in self.splits.items() if split in splits}
 

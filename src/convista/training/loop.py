@@ -124,8 +124,11 @@ class Training:
         return self.state.history
 
     def begin(self, row: Epoch) -> None:
-        """What the network is before the first epoch counts as the best so far; its weights are in the run folder."""
-        self.state.history = [replace(row, epoch=0)]
+        """What the network is before the first epoch counts as the best so far; its weights are in the run folder.
+
+        Its loss in training is left out: that of what was learned before is another measure.
+        """
+        self.state.history = [replace(row, epoch=0, train_loss=math.nan, train_top1=math.nan)]
         self.state.best = (row.val_top1, -row.val_loss)
 
     def _train_epoch(self, net: nn.Module) -> None:

@@ -21,7 +21,7 @@ from convista.transfer.ranking import LeftOut, Ranked, Ranking, ranking
 from convista.transfer.retrieval import Retrieval, retrieval
 from convista.transfer.shift import Channel, Shift, shift
 from convista.transfer.store import FeatureStore, fingerprint, store_key
-from convista.transfer.table import FeatureTable, feature_table, written
+from convista.transfer.table import FeatureTable, check_out, feature_table, written
 from convista.transfer.trunk import Trunk
 from convista.transfer.voting import knn, knn_accuracy
 
@@ -54,6 +54,7 @@ __all__ = [
     "Trunk",
     "Views",
     "adapted",
+    "check_out",
     "classified",
     "disagreeing",
     "duplicates",

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from convista.data import Pictures, Policy, centre, plans, read_policy
 from convista.devices import kept_memory
+from convista.errors import InputError
 from convista.recipe import Recipe
 from convista.transfer.store import FeatureStore, fingerprint, store_key
-from convista.transfer.trunk import Trunk
+from convista.transfer.trunk import Trunk, last_layer
 
 __all__ = ["BATCH", "Features", "Place", "Stores", "Views", "chunks", "computed", "features_of", "row_key"]
 
 BATCH = 32  # pictures in a pass
+HIGHEST = int(np.finfo(np.float16).max)
 Progress = Callable[[str, int, int], None]
 Place = tuple[int, int]  # a picture's index and the number of its view
 
@@ -63,7 +65,7 @@ def features_of(
     start, shape = time.perf_counter(), trunk.shape
     todo = [(index, view) for view in range(views.count) for index in range(len(pictures))]
     values = np.empty((len(pictures), views.count, *shape), np.float16)
-    stores = Stores(trunk, views, shape, folder, [picture.digest for picture in pictures.pictures])
+    stores = Stores(trunk, views, shape, folder, pictures.digests)
     missing = stores.fill(values, todo)
     new, done = 0, len(todo) - len(missing)
     with kept_memory(trunk.device):
@@ -84,7 +86,14 @@ def computed(trunk: Trunk, pictures: Pictures, chunk: Sequence[Place], views: Vi
     """
     seen = _look(pictures, chunk, views, trunk)
     full = torch.cat([seen, seen.new_zeros(BATCH - len(seen), *seen.shape[1:])])
-    return trunk(full)[: len(seen)].cpu().numpy().astype(np.float16)
+    values = trunk(full)[: len(seen)].cpu().numpy()
+    if np.abs(values).max(initial=0) > HIGHEST:
+        where, most = f"The layer '{trunk.layer}'" if trunk.layer else "The network", np.abs(values).max()
+        raise InputError(
+            f"{where} gives values up to {most:.3g}; features are kept in 16 bits, at most {HIGHEST:,}. "
+            "Take another --layer, such as one behind a normalisation."
+        )
+    return values.astype(np.float16)
 
 
 def _look(pictures: Pictures, chunk: Sequence[Place], views: Views, trunk: Trunk) -> torch.Tensor:
@@ -112,7 +121,7 @@ class Stores:
         if folder is None:
             return
         decides = {
-            "weights": fingerprint(trunk.net),
+            "weights": fingerprint(trunk.net, None if trunk.layer else last_layer(trunk.net)),
             "layer": trunk.layer,
             "maps": trunk.maps,
             "precision": trunk.precision,
@@ -135,13 +144,21 @@ class Stores:
         missing: list[Place] = []
         for store, places in self._parts(wanted):
             keys = [row_key(self.digests[place[0]], place[1]) for place in places]
-            lacking = set(keys) if store is None else set(store.missing(dict.fromkeys(keys)))
+            lacking = set(keys) if store is None else self._lacking(store, keys)
             there = [place for place, key in zip(places, keys, strict=True) if key not in lacking]
             if store is not None and there:
                 index, view = np.array(there).T
                 values[index, view] = store.read([row_key(self.digests[place[0]], place[1]) for place in there])
             missing += [place for place, key in zip(places, keys, strict=True) if key in lacking]
         return missing
+
+    def _lacking(self, store: FeatureStore, keys: list[str]) -> set[str]:
+        """What the store has not; all, where it cannot be read."""
+        try:
+            return set(store.missing(dict.fromkeys(keys)))
+        except OSError:
+            self.kept = False
+            return set(keys)
 
     def keep(self, values: NDArray[np.float16], places: Sequence[Place], seen: NDArray[np.float16]) -> None:
         """Puts features into `values`, and into the stores as long as the disk takes them."""

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.adamw import adamw
 
 from convista.data import Batch, Mixing, permutation
-from convista.data.chance import draws, offsets
+from convista.data.chance import draws
 from convista.data.mixing import pairs
 from convista.errors import DivergedError, InputError
 from convista.training import Objective, rate
@@ -24,7 +24,7 @@ from convista.transfer.spectrum import Classes, Features, check, check_finite, s
 
 __all__ = ["HeadEpoch", "HeadRecipe", "train_head"]
 
-APART = 2 << 32  # added to the epoch: other numbers than those of views and of mixing
+APART, ORDERED = 2 << 32, 3 << 32  # added to the epoch: other numbers than those of mixing, for chance and for views
 LARGEST = 1e6  # rate; beyond, the optimizer's own numbers overflow
 
 
@@ -82,10 +82,10 @@ def train_head(
 ) -> tuple[nn.Linear, tuple[HeadEpoch, ...]]:
     """Features (n, V, D) of V views of each picture, and targets (n,) -> a linear layer on the CPU, and its epochs.
 
-    In an epoch each picture shows one view, a pure function of (seed, epoch, row). The layer starts as `start` (Kumar
-    et al. 2022: the probe first, then what is to be tuned), or from zeros, which want a higher rate. With `validation`,
-    features (m, D) and targets (m,), the best epoch is kept, by top-1, then by loss, and the start counts as one;
-    without, the last. Raises `InputError`.
+    In an epoch each picture shows one view, a pure function of (seed, epoch, row), and all of them before one comes
+    again. The layer starts as `start` (Kumar et al. 2022: the probe first, then what is to be tuned), or from zeros,
+    which want a higher rate. With `validation`, features (m, D) and targets (m,), the best epoch is kept, by top-1,
+    then by loss, and the start counts as one; without, the last. Raises `InputError`.
 
     >>> targets = np.arange(60) % 3
     >>> features = np.random.default_rng(0).standard_normal((60, 2, 8)) + 4 * np.eye(3, 8)[targets][:, None]
@@ -191,7 +191,7 @@ class _Course:
     def _batches(self, epoch: int, features: Features, targets: Classes) -> Iterator[Batch]:
         """Each picture by one of its views, mixed with another's and disturbed, in the order of the epoch."""
         recipe, rows = self.recipe, np.arange(len(targets))
-        views = offsets(draws(recipe.seed, epoch, rows, 1)[:, 0], features.shape[1] - 1)
+        views = _turn(recipe.seed, epoch, rows, features.shape[1])
         shown, classes = self.scale(features[rows, views]), torch.tensor(targets, device=self.scale.device)
         partners, shares = (numbers.to(shown.device) for numbers in _mixed(recipe, epoch, targets))
         chance = _chance(recipe.seed, epoch)
@@ -201,6 +201,13 @@ class _Course:
             other, share = partners[own], shares[own]
             mixed = torch.lerp(shown[other], shown[own], share[:, None])
             yield Batch(_disturbed(mixed, recipe, chance), classes[own], classes[other], share)
+
+
+def _turn(seed: int, epoch: int, rows: Classes, views: int) -> Classes:
+    """(n,): the view that each picture shows in an epoch; all of them in turn, in an order of its own each time."""
+    turn, place = divmod(epoch - 1, views)
+    orders = np.argsort(draws(seed, turn + ORDERED, rows, views), axis=1)
+    return np.asarray(orders[:, place])
 
 
 def _mixed(recipe: HeadRecipe, epoch: int, targets: Classes) -> tuple[Tensor, Tensor]:

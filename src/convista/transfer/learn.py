@@ -43,7 +43,7 @@ from convista.transfer.probe import Probe
 from convista.transfer.shift import shift
 from convista.transfer.store import fingerprint
 from convista.transfer.table import KEPT
-from convista.transfer.trunk import Trunk, last_layer
+from convista.transfer.trunk import Trunk, check_head, last_layer
 from convista.transfer.tuning import tuning
 
 __all__ = ["Start", "resume_from", "start_of", "sweep_start", "train_from", "way_from"]
@@ -77,6 +77,7 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
     _check_alone(world)
     device, source = pick_device(place.device), open_source(data)
     base = pretrained(start.source, start.weights)
+    check_head(base.net, base.view.channels, base.view.image, base.model)
     out = free_folder(place.out, source.name)
     with undone_on_error(out, world):
         make_folder(out)
@@ -89,7 +90,7 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
             recipe = recipe.with_(flip=False)
         net = base.for_classes(len(prepared.labels))
         check_words(net, recipe)
-        table = getattr(net, "spec", None) or spec(start.source, len(prepared.labels))
+        table = getattr(net, "spec", None) or spec(base.model, len(prepared.labels))
         origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
         origin |= {"from": asdict(start), "base": begun, "unused": words}
         write_run(out, data, recipe, table, base.view, prepared, origin)
@@ -124,17 +125,18 @@ def _check_alone(world: World) -> None:
 
 
 def _warn_of_leaks(run: Run | None, prepared: Prepared, console: Console) -> None:
-    """Says how many of the test pictures the network has learned from already, or was chosen by."""
+    """Says how many of the pictures that judge the network has learned from already, or was chosen by."""
     if run is None:
         return
-    known = {digest for digest, split in run.splits.items() if split != "test"}
-    test = prepared.splits["test"].pictures
-    seen = sum(picture.digest in known for picture in test)
-    if seen:
-        console.say(
-            f"Caution: {seen:,} of the {len(test):,} test pictures are among those that {run.path} learned from or was "
-            "chosen by, so the test will look better than it is. Give the same --seed and --limit, or other pictures."
-        )
+    for split, harm in (("test", "the test will look"), ("val", "what is chosen by validation will seem")):
+        seen = run.knows(prepared.splits[split].digests, "train", "val" if split == "test" else "train")
+        if seen:
+            called = {"val": "validation"}.get(split, split)
+            console.say(
+                f"Caution: {seen:,} of the {len(prepared.splits[split]):,} {called} pictures are among those that "
+                f"{run.path} learned from or was chosen by, so {harm} better than it is. Give the same --seed and "
+                "--limit, or other pictures."
+            )
 
 
 def start_of(
@@ -307,14 +309,12 @@ def _epoch(row: HeadEpoch, speed: float, seconds: float) -> Epoch:
 
 
 def _put(net: nn.Module, head: nn.Linear) -> None:
-    """Makes the head the network's last layer."""
+    """Makes the head the network's last layer, which `check_head` has looked at."""
     last = last_layer(net)
+    assert last.bias is not None
     with torch.no_grad():
         last.weight.copy_(head.weight.view_as(last.weight))
-        if last.bias is None:
-            last.bias = nn.Parameter(head.bias.clone())
-        else:
-            last.bias.copy_(head.bias)
+        last.bias.copy_(head.bias)
 
 
 def _logits(head: nn.Linear, features: Features) -> NDArray[np.float64]:

@@ -44,6 +44,7 @@ def softmax_probe(
     >>> probe.weights.shape, probe.cross_validated > 0.9
     ((3, 8), True)
     """
+    check(features, targets, classes)
     if regularisation is not None and not 0 < regularisation < math.inf:
         raise InputError(f"The regularisation is a number above 0, such as 0.1; here {regularisation}.")
     strengths = STRENGTHS if regularisation is None else (regularisation,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convista.data import Source
 from convista.errors import InputError
 from convista.feature_recipes import MapRecipe
+from convista.files import shown
 from convista.records import BadFile
 from convista.training import Console
 from convista.transfer.doubts import Suspect, suspects
@@ -28,6 +29,8 @@ __all__ = ["Doubt", "Group", "Overview", "overview_of"]
 PLACED = 5000  # pictures that t-SNE lays out by itself, and that ask for others of their class
 FOLDS = 5  # parts into which pictures are dealt to judge labels; smaller classes are not judged
 KS = (1, 5, 10)
+NAMED = 5  # of a kind, where there is a line for each
+POOR = 0.75  # of the nearest pictures are of the class; below, the network tells too little apart to be believed
 IMPROBABLE = 0.05  # a class less probable than this is in doubt; see docs/results/neighbours.md
 Answer = TypeVar("Answer")
 
@@ -96,12 +99,15 @@ class Overview:
         told = [f"{len(self.points):,} pictures of {len(self.classes) or 'unknown'} classes by {self.model}"]
         if self.retrieval is not None:
             told.append(f"retrieval: {self.retrieval}")
+        groups = f"{len(self.groups):,} group{'s' * (len(self.groups) != 1)}"
         told.append(
-            f"near-duplicates (cosine from {self.threshold:.3f}): {len(self.groups):,} groups, "
-            f"{len(self.leaks):,} of them across splits"
+            f"near-duplicates (cosine from {self.threshold:.3f}): {groups}, {len(self.leaks):,} of them across splits"
         )
+        paths = [shown(path) for path in self.seen.paths]
+        told += [f"  {' = '.join(paths[row] for row in group.rows[:NAMED])}" for group in self.groups[:NAMED]]
         if self.classes:
             told.append(f"probably in the wrong class: {len(self.doubts):,}")
+        told += [f"  {paths[doubt.row]}, rather {doubt.guess}" for doubt in self.doubts[:NAMED]]
         return "\n".join([*told, *self.left_out])
 
     def to_json(self) -> dict[str, Any]:
@@ -141,12 +147,31 @@ def overview_of(base: Pretrained, source: Source, asked: MapRecipe, console: Con
     labels = [seen.labels[row] for row in rows]
     splits = _splits(base, seen)
     threshold, groups = _alike(values[rows], asked.alike)
+    found = _retrieved(values[rows], labels, said)
+    said += _cautions(base, seen, found)
     return Overview(
         base.model, source.name, method, _note(values, method, asked.seed), project(values, method, asked.seed),
-        splits, _retrieved(values[rows], labels, said), threshold,
+        splits, found, threshold,
         _told(groups, rows, seen.labels, splits), _doubted(values[rows], labels, rows, asked.seed, said),
         tuple(said), seen,
     )  # fmt: skip
+
+
+def _cautions(base: Pretrained, seen: Seen, found: Retrieval | None) -> Iterator[str]:
+    """What makes groups and doubts less than they seem."""
+    near = 1.0 if found is None else found.scores["recall@1"]
+    if near < POOR:
+        yield (
+            f"Caution: {base.model} tells these pictures apart poorly (the nearest is of the class in {near:.0%}), so "
+            "what is called double or doubtful here may be neither: look before you delete, or take another network."
+        )
+    run = base.run
+    learned = 0 if run is None or run.verb != "train" else run.knows(seen.pictures.digests, "train")
+    if learned:
+        yield (
+            f"Caution: {base.source} has learned the classes of {learned:,} of these pictures, right or wrong, so it "
+            "doubts them less than a network that has not."
+        )
 
 
 def _splits(base: Pretrained, seen: Seen) -> tuple[str | None, ...]:

@@ -15,6 +15,7 @@ from convista.recipe import Recipe
 from convista.training import Thaw, stages_of
 
 __all__ = [
+    "HEAD",
     "Plan",
     "Situation",
     "check_words",

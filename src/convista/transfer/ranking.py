@@ -13,6 +13,7 @@ import torch
 
 from convista.catalogue import Budget, catalogue
 from convista.data import Pictures, Source, eval_view
+from convista.devices import kept_memory
 from convista.errors import InputError, UnknownNameError
 from convista.pricing import cost, pick
 from convista.training import Console
@@ -31,8 +32,8 @@ TIMED = 32  # pictures that a network's speed is measured on
 class Ranked:
     """A network on the user's pictures: top-1 of its probe, 0..1, and the standard error; its price at `image` pixels.
 
-    `seconds` are those that the features of 100 pictures take here. `front`: no other is both cheaper, in
-    multiply-accumulates, and better.
+    `seconds` are those that the features of 100 pictures take here. `learned`: from how many of the pictures it has
+    learned before, with their classes. `front`: no other is both cheaper, in multiply-accumulates, and better.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Ranked:
     params: int
     macs: int
     seconds: float
+    learned: int = 0
     front: bool = False
 
 
@@ -69,13 +71,25 @@ class Ranking:
         """The record as plain data."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        rows = [
+            f"{'*' if one.front else ' '} {one.name}: top-1 {one.top1:.3f} ± {one.error:.3f}, {one.macs:,} MACs"
+            for one in self.networks
+        ]
+        return "\n".join([self.note, *rows, *(f"not tried: {one.name}: {one.why}" for one in self.left_out)])
+
     @property
     def note(self) -> str:
         """What the figures mean."""
+        known = "".join(
+            f" Caution: {one.name} has learned from {one.learned:,} of these pictures, so it looks better than it is."
+            for one in self.networks
+            if one.learned
+        )
         return (
             f"{self.data}: {self.pictures:,} pictures of {self.classes} classes, floor {self.floor:.3f}. top-1 of a "
             f"softmax probe of the features, {FOLDS} folds, ± its standard error; s: seconds for the features of 100 "
-            "pictures here; *: no other is both cheaper, in MACs, and better."
+            f"pictures here; *: no other is both cheaper, in MACs, and better.{known}"
         )
 
 
@@ -177,18 +191,20 @@ def _ranked(base: Pretrained, pictures: Pictures, device: torch.device, console:
     judged = evidence(base, pictures, device, console.reading)
     price = cost(base.net, (base.view.channels, base.view.image, base.view.image))
     seconds = _seconds(base, pictures, device)
-    top1, error = judged.top1, judged.error
-    return Ranked(base.source, base.weights, top1, error, base.view.image, price.params, price.macs, seconds)
+    top1, error, run = judged.top1, judged.error, base.run
+    known = 0 if run is None or run.verb != "train" else run.knows(pictures.digests, "train", "val")
+    return Ranked(base.source, base.weights, top1, error, base.view.image, price.params, price.macs, seconds, known)
 
 
 def _seconds(base: Pretrained, pictures: Pictures, device: torch.device) -> float:
     """For the features of 100 pictures that are read already: the better of two, behind a first that warms up."""
     trunk, times = Trunk(base.net, base.view, device), []
     batch, _ = eval_view(pictures, np.arange(min(TIMED, len(pictures))), base.view)
-    for _ in range(3):
-        start = time.perf_counter()
-        trunk(batch).cpu()
-        times.append(time.perf_counter() - start)
+    with kept_memory(device):
+        for _ in range(3):
+            start = time.perf_counter()
+            trunk(batch).cpu()
+            times.append(time.perf_counter() - start)
     return min(times[1:]) * 100 / len(batch)
 
 
@@ -208,6 +224,6 @@ def _nothing(out: Sequence[LeftOut]) -> str:
         return "No network within the budget has published weights: name networks with weights of yours, NAME=FILE."
     others = f" (and {len(out) - 1} others, for reasons such as this)" if len(out) > 1 else ""
     return (
-        f"No network could be tried. {out[0].name}{others}: {out[0].why} Weights are given by path: "
+        f"No network could be tried. {out[0].name}{others}: {out[0].why.rstrip('.')}. Weights are given by path: "
         "convista pick --from-data PICTURES mobilenet_v2=FILE resnet50=FILE"
     )

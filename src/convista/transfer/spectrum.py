@@ -89,6 +89,8 @@ def check(features: Features, targets: Classes, classes: int, each: int = 1) -> 
     """Raises `InputError` unless features (n, D) and targets (n,) suit each other, with `each` pictures a class."""
     if classes < 2:
         raise InputError(f"Only between classes can one choose: at least 2 are needed, and there is {classes}.")
+    if not isinstance(targets, np.ndarray):
+        raise InputError("Targets are an array of class numbers (n,), such as `targets` of a FeatureTable.")
     if features.ndim != 2 or targets.shape != features.shape[:1] or not features.size:
         raise InputError(
             f"Features (n, D) and as many targets (n,) are needed; there are {features.shape} and {targets.shape}."

@@ -80,10 +80,17 @@ def store_key(**decides: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def fingerprint(net: nn.Module) -> str:
-    """A digest of all layers with their settings, weights and buffers."""
-    digest = hashlib.blake2b(repr(net).encode(), digest_size=16)
+def fingerprint(net: nn.Module, without: nn.Module | None = None) -> str:
+    """A digest of all layers but one with their settings, weights and buffers."""
+    digest, left_out = hashlib.blake2b(digest_size=16), ""
+    for name, module in net.named_modules():
+        if module is without:
+            left_out = f"{name}."
+        else:
+            digest.update(f"{name} {type(module).__name__} {module.extra_repr()}".encode())
     for name, tensor in sorted(net.state_dict().items()):
+        if left_out and name.startswith(left_out):
+            continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from convista.transfer.trunk import Trunk
 __all__ = [
     "KEPT",
     "FeatureTable",
+    "check_out",
     "everything",
     "feature_table",
     "read_pictures",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 KEPT = "features"  # where in the user's cache features lie
+NO_PARQUET = "A .parquet file needs pyarrow: pip install 'convista[scale]', or write .npz."
 KINDS = (".npz", ".parquet")
 
 
@@ -81,6 +84,11 @@ class FeatureTable:
     def targets(self) -> NDArray[np.int64]:
         """The number of each picture's label: (n,)."""
         return np.unique(np.array(self.labels), return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def kept(self) -> NDArray[np.float16]:
+        """What is written: (n, …), or (n, views, …) of several views."""
+        return self.features[:, 0] if self.features.shape[1] == 1 else self.features
 
     def __str__(self) -> str:
         views, shape = self.features.shape[1], "x".join(map(str, self.features.shape[2:]))
@@ -147,29 +155,38 @@ def usable(source: Source, view: View, progress: Progress | None = None) -> tupl
     return pictures, bad
 
 
+def check_out(out: Path) -> None:
+    """Raises `InputError` for a place where no table could be written, before there is one."""
+    if out.suffix and out.suffix not in KINDS and not out.is_dir():
+        raise InputError(f"--out {out} was given; expected a folder, or a file that ends in {' or '.join(KINDS)}.")
+    if out.suffix in KINDS:
+        check_parent(out)
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError(NO_PARQUET)
+
+
 def written(table: FeatureTable, out: Path) -> Path:
-    """Writes a table into `out`, a file that ends in .npz or .parquet, or `features.npz` in a folder."""
+    """Writes a table into `out`, a file that ends in .npz or .parquet, or `features.npz` in a folder. Raises what
+    `check_out` raises.
+    """
+    check_out(out)
     file = out if out.suffix in KINDS else out / "features.npz"
     if file is not out:
         make_folder(out)
-    check_parent(file)
     write_atomically(file, _parquet(table) if file.suffix == ".parquet" else _npz(table))
     return file
 
 
 def _npz(table: FeatureTable) -> bytes:
     buffer = io.BytesIO()
-    values = table.features[:, 0] if table.features.shape[1] == 1 else table.features
-    np.savez(buffer, features=values, labels=np.array(table.labels), paths=np.array(table.paths))
+    np.savez(buffer, features=table.kept, labels=np.array(table.labels), paths=np.array(table.paths))
     return buffer.getvalue()
 
 
 def _parquet(table: FeatureTable) -> bytes:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError("A .parquet file needs pyarrow: pip install 'convista[scale]', or write .npz.") from None
+    import pyarrow as pa
+    from pyarrow import parquet
+
     buffer = io.BytesIO()
     flat = table.features.reshape(len(table.paths), -1).astype(np.float32)
     columns = {"path": list(table.paths), "label": list(table.labels), "features": list(flat)}

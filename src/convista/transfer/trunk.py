@@ -13,7 +13,7 @@ from convista.errors import InputError, UnknownNameError
 from convista.records import View
 from convista.training import Arithmetic
 
-__all__ = ["Trunk", "last_layer"]
+__all__ = ["Trunk", "check_head", "last_layer"]
 
 
 class _Reached(Exception):  # noqa: N818  # no error: what lies behind the layer need not be computed
@@ -73,6 +73,30 @@ class Trunk:
 
         module = self._module
         return module.register_forward_hook(behind) if self.layer else module.register_forward_pre_hook(before)
+
+
+def check_head(net: nn.Module, channels: int, image: int, name: str) -> None:
+    """Raises `InputError` unless the network's answer is what its last layer with weights says, so that a layer found
+    on the features before it can take its place.
+    """
+    seen: list[Tensor] = []
+    last = last_layer(net)
+    hook = last.register_forward_hook(lambda _, __, output: seen.append(output))
+    mode, device = net.training, last.weight.device
+    noise = torch.rand(2, channels, image, image, generator=torch.Generator().manual_seed(0)).to(device)
+    try:
+        with torch.inference_mode():
+            answer = net.eval()(noise)
+    finally:
+        hook.remove()
+        net.train(mode)
+    said = [output.mean((2, 3)) if output.ndim == 4 else output for output in seen]
+    if not (said and isinstance(answer, Tensor) and said[-1].shape == answer.shape):
+        raise InputError(f"The classes of {name} are not told by its last layer with weights: no head can replace it.")
+    if not torch.allclose(said[-1], answer, rtol=1e-2, atol=1e-3 * float(answer.abs().max())):
+        raise InputError(f"Behind its last layer with weights {name} goes on: no head can replace it.")
+    if last.bias is None:
+        raise InputError(f"The last layer of {name} has no bias, which a head needs.")
 
 
 def last_layer(net: nn.Module) -> nn.Linear | nn.Conv2d:

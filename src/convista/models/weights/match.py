@@ -52,9 +52,10 @@ def match(ours: Layers, theirs: Layers, ordered: bool) -> Match:
     best, first, last = Match({}, "name"), next(iter(ours)), next(reversed(ours))
     for candidate in _candidates(ours, theirs, ordered):
         fitting = {o: t for o, t in candidate.pairs.items() if _fits(ours[o], theirs[t], o == first)}
-        if len(fitting) > len(best.pairs):
+        whole = len(candidate.pairs) == len(ours) and ours.keys() - fitting.keys() <= {last}
+        if whole or len(fitting) > len(best.pairs):
             best = Match(fitting, candidate.by)
-        if len(candidate.pairs) == len(ours) and ours.keys() - fitting.keys() <= {last}:  # the head is for any classes
+        if whole:  # the head may be one for other classes
             break
     return best
 
