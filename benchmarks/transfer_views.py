@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from convista.data import open_cache, open_source, prepare, read_policy, user_cache
+from convista.tasks.preparing import fast_precision
 from convista.transfer import HeadRecipe, Trunk, Views, features_of, pretrained, softmax_probe, train_head
 
 COUNTS = (1, 2, 4, 8)
@@ -32,7 +33,8 @@ def main() -> None:
     cache = open_cache((user_cache(),), base.view.stored, base.view.channels)
     splits = prepare(source, base.view.stored, base.view.channels, 0, cache).splits
     counts = (*COUNTS, options.epochs)
-    trunk, kept = Trunk(base.net, base.view, torch.device("cpu")), user_cache() / "features"
+    device, kept = torch.device("cpu"), user_cache() / "features"
+    trunk = Trunk(base.net, base.view, device, precision=fast_precision(device))
     judged = {name: features_of(trunk, splits[name], Views(), kept).values[:, 0] for name in ("val", "test")}
     found: dict[int, list[float]] = {count: [] for count in counts}
     for seed in range(options.seeds):
