@@ -16,6 +16,7 @@ from PIL import Image
 
 __all__ = ["curves", "filter_sheet", "heat_map", "png", "ticks"]
 
+FLAT = 1e-3  # of the highest value: who differs less is shown as level
 ASTRAY = 10  # times the highest value of the middle line
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 240, 46, 34, 10, 12  # pixels of the drawing
 
@@ -29,7 +30,8 @@ def curves(
     """
     roof = _roof(lines)
     values = [min(v, roof) for line in lines.values() for v in line if math.isfinite(v)] or [0.0, 1.0]
-    marks = ticks(min(values), max(values))
+    flat = max(abs(max(values)), 1e-9) / 10 if max(values) - min(values) < FLAT * abs(max(values)) else 0.0
+    marks = ticks(min(values) - flat, max(values))
     low, high, count = marks[0], marks[-1], max((len(line) for line in lines.values()), default=1)
     epochs = first + count - 1
 

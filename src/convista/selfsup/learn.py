@@ -202,10 +202,22 @@ def _judged(run: Run, training: SelfTraining, prepared: Prepared, history: list[
     features = {name: judge.features(encoder, pictures) for name, pictures in splits.items()}
     if not world.first:
         return run
+    _tell_of_floors(run, top1["val"], training)
     probe = _probed(features["train"], training)
     judged = {name: probe(features[name]).astype(np.float64) for name in ("val", "test")}
     run = _kept(run, encoder, probe.linear())
     return close(run, judged, splits, history, len(history), training.console, knn=top1, probe=str(probe))
+
+
+def _tell_of_floors(run: Run, top1: float, training: SelfTraining) -> None:
+    """Says where nothing was gained, so that nobody builds on it unawares."""
+    floors = {"pixels": "plain pixels", "random": "the same network before it learned"}
+    for name, what in floors.items():
+        if top1 <= run.info["floors"][name]["val"]:
+            training.tell(
+                f"Caution: kNN on validation pictures is {top1:.3f}, no better than by {what} "
+                f"({run.info['floors'][name]['val']:.3f}). More --epochs, more pictures or another --lr may help."
+            )
 
 
 def _probed(features: Any, training: SelfTraining) -> Probe:

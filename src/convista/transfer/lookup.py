@@ -130,7 +130,6 @@ def find_neighbours(
         raise DataError(f"There is one picture only in '{source.name}'; neighbours are looked for among two or more.")
     values = features_of(trunk, given, Views(), user_cache() / KEPT, console.reading).values
     own = Seen(given, values.reshape(len(given), -1), skipped)
-    _share_copies(own, stored)
     if asked.metric == "cosine":
         _check_directions(own, stored)
     top = min(asked.top, len(stored.pictures) - 1)
@@ -199,14 +198,6 @@ def _as_file(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     upright(image).save(buffer, "png")
     return buffer.getvalue()
-
-
-def _share_copies(own: Seen, stored: Seen) -> None:
-    """What has the same content has the same features, whatever else was in its batch."""
-    place = {content: row for row, content in enumerate(stored.contents)}
-    for i, content in enumerate(own.contents):
-        if content in place:
-            own.values[i] = stored.values[place[content]]
 
 
 def _check_directions(*several: Seen) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convista.blocks import Spec
-from convista.errors import InputError, WeightsError
+from convista.errors import InputError, RunError, WeightsError
 from convista.models import create
 from convista.models.weights import fill
 from convista.records import Preprocessing, View
@@ -68,6 +68,11 @@ def pretrained(source: str, weights: str | None = None, word: str = "--from ") -
     if is_run(source) or os.sep in source:  # no network has such a name: the error is about run folders
         if weights is not None:
             raise InputError(f"--weights {weights} was given beside the run {source}, which has its own.")
+        if not Path(source, "run.json").exists():
+            raise RunError(
+                f"There is no run folder at {source} (no run.json in it), and no network has such a name. "
+                "Give a network's name, as `convista models` lists them, or a run folder."
+            )
         run = Run.load(source)
         run.require_done()
         return Pretrained(run.net, run.view, run.recipe.model, source, None)
