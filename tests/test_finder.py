@@ -121,9 +121,15 @@ def test_what_is_seen_on_the_way_is_the_step_the_rate_and_the_loss(capsys: pytes
     convista.lr_find("digits", console=Console(show=shown.append), **RUN, steps=10)
     assert [progress.done for progress in shown] == list(range(1, len(shown) + 1))
     display = _Display(Terminal(stderr=True, highlight=False), [])
-    display.last = -math.inf
-    display.show(shown[4])
-    assert re.match(r"step 5/10: 50 %, rate 0.0013  loss 2\.\d{3}, about \d+ s left", capsys.readouterr().err)
+    said = []
+    for progress in (shown[3], shown[4], shown[4], shown[1]):
+        display.last = -math.inf
+        display.show(progress)
+        said.append(capsys.readouterr().err)
+    assert re.match(r"step 4/10: 40 %, rate 0.\d+  loss 2\.\d{3}$", said[0])  # nothing is known of how long it takes
+    assert re.match(r"step 5/10: 50 %, rate 0.0013  loss 2\.\d{3}, about \d+ s left", said[1])
+    assert "left" in said[2]
+    assert "left" not in said[3]  # another pass has begun
     assert duration(3010) == "50 min"
 
 
