@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from convista.errors import InputError
@@ -121,6 +119,9 @@ def disagreeing(features: ArrayLike | Tensor, labels: Any, k: int = 10, metric: 
 
 def _connected(units: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
     """Unit vectors (u, D) -> the number of each one's group (u,), linked where 1 - cosine is within the limit."""
+    from scipy.sparse import coo_array  # slow to load
+    from scipy.sparse.csgraph import connected_components
+
     groups = np.arange(len(units))
     for part in chunks(len(units), len(units), SCORES):
         i, j = np.nonzero(1 - units[part] @ units.T <= limit)

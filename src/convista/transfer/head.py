@@ -198,8 +198,9 @@ class _Course:
         order = torch.from_numpy(permutation(recipe.seed, epoch, len(rows))).to(shown.device)
         for first in range(0, len(rows), recipe.batch):
             own = order[first : first + recipe.batch]
-            other, share = partners[own], shares[own]
-            mixed = torch.lerp(shown[other], shown[own], share[:, None])
+            other, share, mixed = partners[own], shares[own], shown[own]
+            if recipe.mixup:
+                mixed = torch.lerp(shown[other], mixed, share[:, None])
             yield Batch(_disturbed(mixed, recipe, chance), classes[own], classes[other], share)
 
 
@@ -230,7 +231,7 @@ def _disturbed(features: Tensor, recipe: HeadRecipe, chance: torch.Generator) ->
         features = features + recipe.noise * torch.randn(features.shape, generator=chance).to(features)
     if recipe.dropout:
         kept = torch.rand(features.shape, generator=chance) >= recipe.dropout
-        features = features * kept.to(features) / (1 - recipe.dropout)
+        features = features * (kept.to(features.device) / (1 - recipe.dropout))
     return features
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convista.data import permutation
 from convista.errors import InputError
-from convista.training import softmax
+from convista.transfer.lbfgs import lbfgs
 from convista.transfer.probe import Probe, accuracy, nats, ridge
 from convista.transfer.spectrum import Axes, Classes, Features, Numbers, check, parts, principal
 
@@ -21,7 +23,7 @@ __all__ = ["Regressions", "Validated", "cross_validate", "probe_of", "softmax_pr
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(2, -13, -1))  # the strongest first: easy, and near the next
 SAMPLE, LEAST = 200, 1e-6  # pictures that the curvature is estimated from, and how small it is at least
 LOGITS = 1 << 22  # computed at a time
-ROUGH, FINE = 1e-2, 1e-6  # the steepest slope at which descent ends, while choosing and at last
+ROUGH, FINE = 1e-2, 1e-4  # the steepest slope at which descent ends, while choosing and at last
 
 
 def softmax_probe(
@@ -84,56 +86,49 @@ class Regressions:
         slopes = regularisation * coefficients
         slopes[0] = 0  # biases are free
         total = float((slopes * coefficients).sum()) / 2
-        counts = self.learns / self.learns.sum(0)
-        for rows in parts(len(self.along), 1 + LOGITS // coefficients[0].size):
-            logits, own = self.logits(coefficients, rows), self.targets[rows]
-            share, each = counts[rows].astype(logits.dtype), np.arange(len(own))
-            logits -= logits.max(2, keepdims=True)
-            right = logits[each, :, own]
-            powers = np.exp(logits, out=logits)
-            sums = powers.sum(2)
-            total += float((share * (np.log(sums) - right)).sum(dtype=np.float64))
-            powers *= (share / sums)[:, :, None]
-            powers[each, :, own] -= share
-            slopes[0] += powers.sum(0, dtype=np.float64)
-            slopes[1:] += (self.along[rows].T @ powers.reshape(len(own), -1)).reshape(slopes[1:].shape)
+        along, own = torch.from_numpy(self.along), torch.from_numpy(self.targets)[:, None, None]
+        shares = torch.from_numpy(self.learns / self.learns.sum(0)).to(along.dtype)[:, :, None]
+        for rows in parts(len(along), 1 + LOGITS // coefficients[0].size):
+            logs = self.logits(coefficients, rows).log_softmax(2)  # of every class's probability
+            right, share = own[rows].expand(-1, logs.shape[1], 1), shares[rows]
+            total -= float((share * logs.gather(2, right)).sum(dtype=torch.float64))
+            bends = logs.exp_().mul_(share).scatter_add_(2, right, -share)
+            slopes[0] += bends.sum(0, dtype=torch.float64).numpy()
+            slopes[1:] += (along[rows].T @ bends.flatten(1)).view(slopes[1:].shape).numpy()
         return total, slopes
 
-    def logits(self, coefficients: Numbers, rows: slice = slice(None)) -> NDArray[Any]:
+    def logits(self, coefficients: Numbers, rows: slice = slice(None)) -> Tensor:
         """(rows, F, C)."""
-        flat = coefficients.reshape(len(coefficients), -1).astype(self.along.dtype)
-        return np.asarray(self.along[rows] @ flat[1:] + flat[0]).reshape(-1, *coefficients.shape[1:])
+        along = torch.from_numpy(self.along[rows])
+        flat = torch.from_numpy(coefficients).flatten(1).to(along.dtype)
+        return torch.addmm(flat[0], along, flat[1:]).view(-1, *coefficients.shape[1:])
 
     def left_out(self, coefficients: Numbers) -> NDArray[Any]:
         """(n, C): each picture's logits by the one regression that did not learn from it."""
-        found = [self.logits(coefficients, rows)[~self.learns[rows]] for rows in parts(len(self.along))]
+        found = [self.logits(coefficients, rows).numpy()[~self.learns[rows]] for rows in parts(len(self.along))]
         return np.concatenate(found)
 
     def curvature(self, coefficients: Numbers) -> float:
         """Of a picture's loss along one of its logits: a probability times its rest, on average over some pictures."""
-        logits = self.logits(coefficients, slice(None, None, 1 + len(self.along) // SAMPLE)).astype(np.float64)
-        shares = softmax(logits.reshape(-1, self.classes))
+        shares = self.logits(coefficients, slice(None, None, 1 + len(self.along) // SAMPLE)).double().softmax(2)
         return max(float((shares * (1 - shares)).mean()), LEAST)
 
     def fitted(self, start: Numbers, regularisation: float, slope: float) -> Numbers:
-        """The coefficients of least loss, by L-BFGS (Liu and Nocedal 1989) from `start`.
+        """The coefficients of least loss, by `lbfgs` from `start`.
 
         It goes along the axes in steps that make the curvature about 1 in each, so tens of steps do for features of any
         spectrum.
         """
-        from scipy.optimize import minimize  # slow to load
-
         bend = self.curvature(start)
         steep = np.concatenate([[1], self.strengths / len(self.along) + regularisation / bend])
         step = 1 / np.sqrt(steep)[:, None, None]
 
-        def scaled(vector: Numbers) -> tuple[float, Numbers]:
-            value, slopes = self.loss(vector.reshape(start.shape) * step, regularisation)
-            return value / bend, (slopes * step).ravel() / bend
+        def scaled(place: Tensor) -> tuple[float, Tensor]:
+            value, slopes = self.loss(place.numpy().reshape(start.shape) * step, regularisation)
+            return value / bend, torch.from_numpy((slopes * step).ravel() / bend)
 
-        options = {"gtol": slope, "ftol": slope**2, "maxiter": 500}
-        found = minimize(scaled, (start / step).ravel(), jac=True, method="L-BFGS-B", options=options)
-        return np.asarray(found.x.reshape(start.shape) * step, np.float64)
+        found = lbfgs(scaled, torch.from_numpy((start / step).ravel()), slope)
+        return np.asarray(found.numpy().reshape(start.shape) * step, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +151,8 @@ def cross_validate(
 ) -> Validated:
     """The strength with the least loss on pictures left out, of those in turn from strong to weak; `fold` is (n,).
 
-    Each starts from the last one's coefficients, and the first that does worse ends it. Raises `InputError`.
+    Each starts where the line through the last two's coefficients leads, and the first that does worse ends it. Raises
+    `InputError`.
     """
     check(features, targets, classes, each=2)
     axes, wanted = principal(features), np.eye(classes)[targets]
@@ -164,9 +160,10 @@ def cross_validate(
     regressions = Regressions(along, axes.strengths, targets, classes, learns)
 
     def tried() -> Iterator[Validated]:
-        coefficients = np.zeros((1 + len(axes.strengths), learns.shape[1], classes))
+        before = coefficients = np.zeros((1 + len(axes.strengths), learns.shape[1], classes))
         for strength in strengths:
-            coefficients = regressions.fitted(coefficients, strength, ROUGH)
+            start = 2 * coefficients - before
+            before, coefficients = coefficients, regressions.fitted(start, strength, ROUGH)
             left_out = regressions.left_out(coefficients)
             yield Validated(axes, regressions, coefficients, strength, nats(left_out, wanted), left_out)
 
