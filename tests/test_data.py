@@ -323,9 +323,12 @@ def test_the_cache_keeps_its_bound_and_the_rest_is_decoded(photos: Path, tmp_pat
     everything = np.arange(len(found.splits["train"]))
     for a, b in zip(found.splits["train"].many(everything), fresh.splits["train"].many(everything), strict=True):
         assert np.array_equal(a, b)
+    weights = tmp_path / "cache" / "weights" / "deep"
+    weights.mkdir(parents=True)
     smaller = PixelCache(tmp_path / "cache", 16, 3, limit=10 * row)
     prepared(photos, side=16, cache=smaller)
     assert not (tmp_path / "cache" / "24x24x3-v2").exists()
+    assert weights.exists()  # of another kind
 
 
 def test_a_cache_cut_off_in_a_write_goes_on(tmp_path: Path) -> None:

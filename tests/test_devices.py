@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,3 +75,14 @@ def test_memory_is_kept_until_the_last_one_leaves() -> None:
 def test_an_error_inside_is_passed_on() -> None:
     with pytest.raises(ZeroDivisionError), devices.kept_memory(torch.device("cpu")):
         raise ZeroDivisionError
+
+
+def test_memory_is_what_a_container_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(devices, "CONTAINER", (limit, tmp_path / "not there"))
+    machine = devices.main_memory()
+    assert machine > 1 << 28
+    limit.write_text("max\n")
+    assert devices.main_memory() == machine
+    limit.write_text("1000000\n")
+    assert devices.main_memory() == 1000000

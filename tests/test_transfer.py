@@ -186,6 +186,34 @@ def test_a_full_disk_costs_time_and_nothing_else(photos: Path, tmp_path: Path, m
     assert not found.kept
 
 
+def test_who_has_no_room_for_features_hears_so(
+    photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("convista.transfer.store.LIMIT", 1 << 10)
+    said: list[str] = []
+    found = convista.features(weights, photos, console=convista.Console(said.append))
+    assert np.isfinite(found.features).all()
+    assert any("no room for all features" in text for text in said)
+
+
+def test_the_store_that_was_not_used_for_longest_makes_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convista.transfer.store.LIMIT", 2000)
+    rows, keys = np.arange(500, dtype=np.float16).reshape(5, 100), list("abcde")  # 1,000 bytes and their index
+    for age, name in ((300, "old"), (200, "newer")):
+        FeatureStore(tmp_path, name, (100,)).add(keys[:3], rows[:3])
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    (tmp_path / "unrelated").mkdir()
+    now = FeatureStore(tmp_path, "now", (100,))
+    now.add(keys[:5], rows[:5])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["newer", "now", "unrelated"]
+    assert FeatureStore(tmp_path, "newer", (100,)).missing(keys[:3]) == []
+    with pytest.raises(OSError, match="no room for more features"):
+        now.add([f"{i}" for i in range(20)], np.zeros((20, 100), np.float16))
+    assert len(now.names()) == 10  # as many as there is room for
+    assert np.array_equal(now.read(keys), rows)
+
+
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = features_of(trunk(), pictures(photos), Views(), tmp_path / "file" / "below")

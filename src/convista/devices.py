@@ -13,7 +13,11 @@ import torch
 
 from convista.errors import RunError
 
-__all__ = ["kept_memory", "pick_device"]
+__all__ = ["kept_memory", "main_memory", "pick_device"]
+
+# Where a container's limit stands, by version 2 and version 1 of control groups.
+CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+USUAL_MEMORY = 8 << 30  # bytes, on systems that do not tell
 
 # Parameters of mallopt: M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD. First what keeps memory (nothing is
 # mapped apart, nothing given back, growth in large steps), then what glibc comes to by itself with large blocks.
@@ -36,6 +40,17 @@ def pick_device(name: str = "auto") -> torch.device:
         known = ", ".join(key for key, is_there in there.items() if is_there)
         raise RunError(f"The device '{name}' is not on this machine; there is: auto, {known}.")
     return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+
+
+def main_memory() -> int:
+    """Bytes that this process may fill: the machine's memory, or less where its container is given less."""
+    limits = [USUAL_MEMORY]
+    if hasattr(os, "sysconf"):
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for limit in CONTAINER:
+        with suppress(OSError, ValueError):  # not there; or "max"
+            limits.append(int(limit.read_text()))
+    return min(limits)
 
 
 @contextmanager
@@ -106,7 +121,7 @@ def _reserve(glibc: ctypes.CDLL) -> None:
     with suppress(OSError):
         if Path("/proc/sys/vm/overcommit_memory").read_text().strip() != STRICT:
             processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * RESERVED
-            glibc.free(glibc.malloc(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // processes))
+            glibc.free(glibc.malloc(main_memory() // processes))
 
 
 def _advise(glibc: ctypes.CDLL, size: int) -> None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import Timeout
 from numpy.typing import NDArray
 
 from convista.data.decode import Decoded
-from convista.data.rows import RowFile, lock_of
+from convista.data.rows import LIMIT, RowFile
 
 __all__ = ["FORMAT", "PixelCache", "user_cache"]
 
 FORMAT = "v2"  # changes whenever the same bytes would decode to other pixels
-LIMIT = 20 << 30  # bytes in a cache folder, all shapes together
-SPARE = 1 << 30  # bytes of the disk that are left alone
 
 
 def user_cache() -> Path:
@@ -50,7 +46,7 @@ class PixelCache:
         with self.file.lock, suppress(OSError):  # a disk that fills up costs speed, nothing else
             self.file.refresh()
             fresh = {digest: picture for digest, picture in decoded if digest not in self}
-            rows = list(fresh.items())[: self._room(len(fresh))]
+            rows = list(fresh.items())[: self.file.room(len(fresh), self.limit)]
             if rows:
                 self.file.append([(digest, picture.pixels.tobytes(), picture.notes) for digest, picture in rows])
 
@@ -63,29 +59,3 @@ class PixelCache:
             self.file.refresh()
             rows = np.array([self.file.entries.get(digest, (-1,))[0] for digest in digests], dtype=np.int64)
             return rows, self.file.mapped().reshape(-1, *self.shape)
-
-    def _room(self, wanted: int) -> int:
-        """How many of `wanted` rows may be added; other shapes, least recently used first, make way for them."""
-        others = sorted((f for f in self.folder.parent.iterdir() if f.is_dir() and f != self.folder), key=_used)
-        held = {folder: _size(folder) for folder in others}
-        row_bytes = self.file.row_bytes
-        mine = self.file.count * row_bytes
-        while others and mine + sum(held.values()) + wanted * row_bytes > self.limit:
-            oldest = others.pop(0)
-            with suppress(Timeout), lock_of(oldest).acquire(blocking=False):
-                shutil.rmtree(oldest, ignore_errors=True)
-                del held[oldest]
-        free = shutil.disk_usage(self.folder).free - SPARE
-        return max(0, min(wanted, (self.limit - mine - sum(held.values())) // row_bytes, free // row_bytes))
-
-
-def _size(folder: Path) -> int:
-    with suppress(FileNotFoundError):
-        return sum(file.stat().st_size for file in folder.iterdir())
-    return 0
-
-
-def _used(folder: Path) -> float:
-    with suppress(FileNotFoundError):
-        return folder.stat().st_mtime
-    return 0.0

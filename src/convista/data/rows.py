@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-__all__ = ["RowFile", "lock_of"]
+__all__ = ["LIMIT", "RowFile", "lock_of"]
+
+LIMIT = 20 << 30  # bytes of all files of rows in a folder together
+SPARE = 1 << 30  # bytes of the disk that are left alone
 
 
 class RowFile:
@@ -49,6 +54,22 @@ class RowFile:
         with self._index.open("ab") as index:
             index.write(b"".join(json.dumps([key, *notes]).encode() + b"\n" for key, _, notes in rows))
         self.refresh()
+
+    def room(self, wanted: int, limit: int) -> int:
+        """How many of `wanted` rows may be added, so that all files of rows in the folder above take `limit` bytes.
+
+        Others, least recently used first, make way for them, and nothing else there does. The caller holds the lock.
+        """
+        others = sorted((f.parent for f in self.folder.parent.glob("*/index.jsonl") if f != self._index), key=_used)
+        held = {folder: _size(folder) for folder in others}
+        mine = self.count * self.row_bytes
+        while others and mine + sum(held.values()) + wanted * self.row_bytes > limit:
+            oldest = others.pop(0)
+            with suppress(Timeout), lock_of(oldest).acquire(blocking=False):
+                shutil.rmtree(oldest, ignore_errors=True)
+                del held[oldest]
+        free = min(limit - mine - sum(held.values()), shutil.disk_usage(self.folder).free - SPARE)
+        return max(0, min(wanted, free // self.row_bytes))
 
     def mapped(self) -> NDArray[np.uint8]:
         """All rows, (count, row_bytes), memory-mapped; they stay what they are while they are held."""
@@ -108,3 +129,15 @@ class RowFile:
 def lock_of(folder: Path) -> FileLock:
     """One writer for each folder; the lock lies beside it, so that it outlives it."""
     return FileLock(folder.with_name(folder.name + ".lock"))
+
+
+def _size(folder: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in folder.iterdir())
+    return 0
+
+
+def _used(folder: Path) -> float:
+    with suppress(FileNotFoundError):
+        return folder.stat().st_mtime
+    return 0.0

@@ -18,9 +18,10 @@ from convista.recipe import Recipe
 from convista.transfer.store import FeatureStore, fingerprint, store_key
 from convista.transfer.trunk import Trunk, last_layer
 
-__all__ = ["BATCH", "Features", "Place", "Stores", "Views", "chunks", "computed", "features_of", "row_key"]
+__all__ = ["BATCH", "UNKEPT", "Features", "Place", "Stores", "Views", "chunks", "computed", "features_of", "row_key"]
 
 BATCH = 32  # pictures in a pass
+UNKEPT = "The cache has no room for all features: those that are not kept will be computed again the next time."
 HIGHEST = int(np.finfo(np.float16).max)
 Progress = Callable[[str, int, int], None]
 Place = tuple[int, int]  # a picture's index and the number of its view

@@ -34,7 +34,7 @@ from convista.tasks.verdict import close
 from convista.training import Console, Where, World, default_lr, logits_of, with_defaults
 from convista.training.state import epochs_csv
 from convista.transfer.adapt import adapted, check_adaptation
-from convista.transfer.extract import Features, Views, features_of
+from convista.transfer.extract import UNKEPT, Features, Views, features_of
 from convista.transfer.head import HeadEpoch, HeadRecipe, train_head
 from convista.transfer.logistic import probe_of
 from convista.transfer.plan import Plan, Situation, check_words, depends_on_distance, planned, words_of_tuning
@@ -271,7 +271,10 @@ def _seen(
     recipe, learning = run.recipe, split == "train"
     views = Views.of(recipe, run.info["from"]["views"]) if learning else Views()
     trunk = Trunk(base.net, base.view, device, precision=recipe.precision if learning else "fp32")
-    return features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
+    found = features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
+    if not found.kept:
+        console.say(UNKEPT)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ computed anew, and nothing else is.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from convista.data import RowFile
+from convista.data.rows import LIMIT, RowFile
 
 __all__ = ["FORMAT", "FeatureStore", "fingerprint", "store_key"]
 
@@ -52,11 +53,18 @@ class FeatureStore:
         return [key for key in keys if key not in entries or not self._sound(key, entries[key], rows)]
 
     def add(self, keys: Sequence[str], values: Numbers) -> None:
-        """Appends the numbers (n, *shape) of these keys. Raises `OSError` where the disk is full."""
+        """Appends the numbers (n, *shape) of these keys. Raises `OSError` where disk or `LIMIT` leave no room for them.
+
+        Stores that were not used for longest make way.
+        """
         flat = np.ascontiguousarray(values, np.float16).reshape(len(keys), -1)
         rows = [(key, row.tobytes()) for key, row in zip(keys, flat, strict=True)]
         with self.file.lock:
-            self.file.append([(key, row, [_checksum(row)]) for key, row in rows])
+            self.file.refresh()
+            room = self.file.room(len(rows), LIMIT)
+            self.file.append([(key, row, [_checksum(row)]) for key, row in rows[:room]])
+        if room < len(rows):
+            raise OSError(errno.ENOSPC, "no room for more features", str(self.file.folder))
 
     def read(self, keys: Sequence[str]) -> Numbers:
         """The numbers of these keys, none of which is missing: (n, *shape)."""

@@ -32,7 +32,7 @@ from convista.records import BadFile, View
 from convista.tasks.preparing import fast_precision
 from convista.training import Console
 from convista.transfer.adapt import adapted
-from convista.transfer.extract import Progress, Views, features_of
+from convista.transfer.extract import UNKEPT, Progress, Views, features_of
 from convista.transfer.pretrained import Pretrained
 from convista.transfer.trunk import Trunk
 
@@ -110,6 +110,8 @@ def feature_table(base: Pretrained, data: str, asked: FeatureRecipe, console: Co
     if asked.adapt != "none":
         trunk = trunk_of(adapted(base, pictures, asked.adapt, trunk.device), asked)
     made = features_of(trunk, pictures, views, user_cache() / KEPT, console.reading)
+    if not made.kept:
+        console.say(UNKEPT)
     entries = [Entry(picture.path, picture.label, None) for picture in pictures.pictures]
     return table_of(base.model, entries, made.values, made.computed, made.seconds, bad)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +15,8 @@ from convista.blocks import Net
 from convista.data import Ahead, Batch, Mixing, Pictures, user_cache
 from convista.data.chance import draws, offsets
 from convista.data.mixing import pairs
+from convista.data.rows import LIMIT
+from convista.devices import main_memory
 from convista.tasks import Run
 from convista.training import Console, Training, Where, figures, softmax
 from convista.transfer.extract import Features, Views, features_of
@@ -72,8 +73,8 @@ def boundary(net: nn.Module, first: str) -> str:
 
 
 def _fits(numbers: int) -> bool:
-    """Whether so many numbers can be held at once: a quarter of the machine's memory."""
-    return NUMBER * numbers <= PART * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Whether so many numbers can be held at once, and kept: a quarter of the memory, and what the cache may take."""
+    return NUMBER * numbers <= min(PART * main_memory(), LIMIT)
 
 
 @dataclass
