@@ -84,7 +84,7 @@ def _of_record(run: Run) -> Finding | None:
     else:
         return None
     text = (
-        f"It stayed at its floor: {split} top-1 {top1:.3f}, always saying one class has {floor:.3f} (loss {loss:.3f}). "
+        f"It stayed at its floor: {split} top-1 {top1:.3f}, always saying one class has {floor:.3f} (loss {loss:.4g}). "
         + try_instead(run)
     )
     return Finding("at-floor", "", text, "error")
@@ -94,7 +94,7 @@ def _absurd(found: Diagnosis, run: Run | None) -> Finding | None:
     if found.mode != "in use" or not found.loss > found.guessing + ABSURD:
         return None
     text = (
-        f"The loss is {found.loss:.2f}, guessing has {found.guessing:.2f}: it is sure of wrong answers. Look whether "
+        f"The loss is {found.loss:.3g}, guessing has {found.guessing:.2f}: it is sure of wrong answers. Look whether "
         "these pictures are prepared as in training and their classes have the same names and order"
         + (f". {try_instead(run)}" if run is not None else ".")
     )

@@ -85,7 +85,7 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     columns = [np.stack([centre(train[int(i)], view) for i in chosen]), *pictures]
     names = [found.labels[train.targets[i]] for i in chosen]
     captions = [[""] * len(chosen), *(_mixed(batch, found.labels) for batch in seen)] if augment.mixing else []
-    image = _drawn(columns, names, _title(found.name, policy, looks, side), captions)
+    image = _drawn(columns, names, _titles(found.name, policy, looks, side), captions)
     _write(image, out)
     return Sheet(
         out,
@@ -133,10 +133,11 @@ def _mixed(batch: Batch, labels: Sequence[str]) -> list[str]:
     return [f"{share:.2f}, rest: {labels[partner]}" for share, partner in pairs]
 
 
-def _title(name: str, policy: Policy, looks: Looks, side: int) -> str:
+def _titles(name: str, policy: Policy, looks: Looks, side: int) -> tuple[str, str]:
+    """What is seen, and what was done to it."""
     larger = f", drawn {_scale(side)} times as large" if _scale(side) > 1 else ""
-    mixing = f"; {_mixing(looks)}; below: own share, rest: the other's class" if _mixing(looks) else ""
-    return f"{name}, {side} x {side} pixels{larger}: {policy}{mixing}"
+    mixing = f"; {_mixing(looks)} (below: own share, rest: the other's class)" if _mixing(looks) else ""
+    return f"{name}, {side} x {side} pixels{larger}", f"{policy}{mixing}"
 
 
 def _scale(side: int) -> int:
@@ -144,25 +145,28 @@ def _scale(side: int) -> int:
     return max(1, -(-TILE // side))
 
 
-def _drawn(columns: list[NDArray[np.uint8]], names: list[str], title: str, captions: list[list[str]]) -> Image.Image:
+def _drawn(
+    columns: list[NDArray[np.uint8]], names: list[str], titles: tuple[str, str], captions: list[list[str]]
+) -> Image.Image:
     side = columns[0].shape[1] * _scale(columns[0].shape[1])
     across, down = side + GAP, side + (BELOW if captions else GAP)
     small, large = ImageFont.load_default(13), ImageFont.load_default(16)
-    width, height = LEFT + across * len(columns) + GAP, 2 * HEAD + 12 + down * len(names)
-    sheet = Image.new("RGB", (width, height), PAPER)
+    width, first = LEFT + across * len(columns) + GAP, 3 * HEAD + 6
+    sheet = Image.new("RGB", (width, first + down * len(names) + 6), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((12, 8), _fitting(title, width - 24, large), INK, large)
+    for title, line, ink, font in zip(titles, (8, HEAD + 6), (INK, SOFT), (large, small), strict=True):
+        pen.text((12, line), _fitting(title, width - 24, font), ink, font)
     for c, column in enumerate(columns):
         x = LEFT + across * c
-        pen.text((x, HEAD + 10), "centre" if c == 0 else f"epoch {c}", SOFT, small)
+        pen.text((x, 2 * HEAD + 6), "centre" if c == 0 else f"epoch {c}", SOFT, small)
         for r, picture in enumerate(column):
             tile = Image.fromarray(picture.squeeze()).convert("RGB")
             tile = tile.resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(tile, (x, top := 2 * HEAD + 6 + down * r))
+            sheet.paste(tile, (x, top := first + down * r))
             if captions:
                 pen.text((x, top + side + 2), _fitting(captions[c][r], side, small), SOFT, small)
     for r, name in enumerate(names):
-        pen.text((12, 2 * HEAD + 6 + down * r + 4), _fitting(name, LEFT - 20, small), INK, small)
+        pen.text((12, first + down * r + 4), _fitting(name, LEFT - 20, small), INK, small)
     return sheet
 
 

@@ -140,7 +140,7 @@ class Diagnosis:
         mean = round(self.input_mean, 2) + 0.0  # no minus in front of zero
         return (
             f"{self.model}, {self.mode}, {self.batch} inputs of {size} ({self.data}): mean {mean:.2f}, "
-            f"std {self.input_std:.2f}. Loss {self.loss:.3f}; guessing among {self.classes:,} classes is "
+            f"std {self.input_std:.2f}. Loss {self.loss:.4g}; guessing among {self.classes:,} classes is "
             f"{self.guessing:.3f}."
         )
 

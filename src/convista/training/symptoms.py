@@ -186,7 +186,7 @@ def _loss(found: Diagnosis) -> Finding | None:
     if found.mode == "in use" or found.loss <= found.guessing + SURE:
         return None
     text = (
-        f"The loss starts at {found.loss:.2f}, guessing has {found.guessing:.2f}: the network is sure of its answers "
+        f"The loss starts at {found.loss:.3g}, guessing has {found.guessing:.2f}: the network is sure of its answers "
         "before it has learnt. Start smaller (--init lsuv, or --zero-last for residual networks), or warm up."
     )
     return Finding("loss-at-start", "", text, "warning" if found.loss > found.guessing + FAR else "note")
