@@ -33,6 +33,7 @@ from convista.data import (
     prepare,
     quiet_pillow,
     read_policy,
+    some_of_each,
     stored_side,
 )
 from convista.data.batches import eval_view
@@ -311,6 +312,15 @@ def test_the_cache_follows_content_not_names(photos: Path, tmp_path: Path) -> No
     picture(2, 4242).save(photos / "red" / "000.jpg")
     prepared(photos, cache=cache)
     assert len(cache.file.entries) == 37
+
+
+def test_some_of_each_class_are_equally_many_where_there_are_so_many() -> None:
+    targets = np.array([0] * 50 + [1] * 2 + [2] * 30)
+    found = some_of_each(targets, 20, 0)
+    assert (np.diff(found) > 0).all()
+    assert np.bincount(targets[found]).tolist() == [9, 2, 9]
+    assert found.tolist() != some_of_each(targets, 20, 1).tolist()
+    assert some_of_each(targets, 500, 0).tolist() == list(range(82))
 
 
 def test_the_cache_keeps_its_bound_and_the_rest_is_decoded(photos: Path, tmp_path: Path) -> None:

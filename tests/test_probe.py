@@ -206,6 +206,52 @@ def test_lbfgs_shortens_a_step_that_leads_too_far() -> None:
     assert lbfgs(steep, torch.ones(3, dtype=torch.float64), 1e-6).abs().max() < 1e-8
 
 
+def hidden(length: int) -> Pair:
+    """Two classes that a faint feature tells apart, beside strong ones that say nothing; turned about."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((300, length)) * 10.0 ** -np.arange(length).clip(0, 6)
+    turn, _ = np.linalg.qr(rng.standard_normal((length, length)))
+    return features @ turn, (features[:, 4] > 0).astype(np.int64)
+
+
+@pytest.mark.parametrize("length", [32, 256])
+def test_a_loss_that_rises_before_it_falls_does_not_end_the_search(length: int) -> None:
+    features, targets = hidden(length)
+    probe = softmax_probe(features, targets, 2)
+    assert probe.regularisation < 1e-4
+    assert probe.cross_validated > 0.8
+
+
+def test_where_nothing_is_to_be_learned_the_probe_says_so() -> None:
+    rng = np.random.default_rng(0)
+    probe = softmax_probe(rng.standard_normal((200, 50)), rng.integers(0, 2, 200), 2)
+    assert probe.regularisation >= 1
+    assert probe.cross_validated < 0.6
+
+
+def test_copies_do_not_vouch_for_each_other() -> None:
+    rng = np.random.default_rng(0)
+    rows, targets = rng.standard_normal((100, 50)), rng.integers(0, 2, 100)
+    thrice, classes, groups = np.repeat(rows, 3, 0), np.repeat(targets, 3), np.repeat(np.arange(100) * 7, 3)
+    assert softmax_probe(thrice, classes, 2).cross_validated > 0.8  # the trap
+    found = softmax_probe(thrice, classes, 2, groups=groups)
+    assert found.cross_validated < 0.65
+    assert found.regularisation >= 0.3
+    fold = stratified(classes, 5, 0, groups)
+    assert all(len(set(fold[groups == group])) == 1 for group in groups)
+    assert (fold[::3] == stratified(targets, 5, 0)).all()
+    alone = np.where(np.arange(300) < 3, 2, classes)  # one picture of a class, three times
+    assert np.isnan(probe_of(thrice, alone, 3, groups=groups).cross_validated)
+
+
+def test_a_wrong_label_is_doubted_though_the_picture_is_there_twice() -> None:
+    features, targets = blobs(60, 8, apart=6)
+    wrong = targets.copy()
+    wrong[7] = (targets[7] + 1) % 3
+    twice, classes, groups = np.tile(features, (2, 1)), np.tile(wrong, 2), np.tile(np.arange(60), 2)
+    assert {it.picture for it in suspects(twice, classes, 3, groups=groups)} == {7, 67}
+
+
 def test_what_is_said_of_a_picture_left_out_does_not_depend_on_its_label() -> None:
     problem, start = regressions(), np.zeros((7, 3, 3))
     before = problem.left_out(problem.fitted(start, 0.01, FINE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_pictures_of_one_content_share_a_row(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, "k", (3,))
     store.add(["a/0", "b/0"], np.ones((2, 3), np.float16))
     assert store.missing(["a/0", "b/0", "a/0", "c/0"]) == ["c/0"]
-    assert store.read(["b/0", "a/0", "b/0"]).shape == (3, 3)
+    assert store.read(["b/0", "a/0", "b/0"])[0].shape == (3, 3)
 
 
 @pytest.mark.parametrize("row", [0, 2, 4])
@@ -132,7 +133,42 @@ def test_a_row_that_is_not_what_was_written_is_computed_anew(tmp_path: Path, row
     store.add([f"{row}/0"], values[row : row + 1])
     for again in (store, FeatureStore(tmp_path, "k", (7,))):
         assert again.missing(keys) == []
-        assert np.array_equal(again.read(keys), values)
+        assert np.array_equal(again.read(keys)[0], values)
+
+
+def test_rows_of_a_store_that_was_taken_away_are_not_anothers(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "k", (4,))
+    store.add(["x/0", "y/0"], np.array([[1] * 4, [2] * 4], np.float16))
+    assert not store.missing(["y/0"])
+    shutil.rmtree(tmp_path / "k")
+    assert not store.read(["x/0", "y/0"])[1].any()
+    shutil.rmtree(tmp_path / "k")
+    FeatureStore(tmp_path, "k", (4,)).add(["z/0", "x/0"], np.array([[9] * 4, [1] * 4], np.float16))
+    values, there = store.read(["x/0", "y/0", "z/0"])
+    assert there.tolist() == [True, False, True]
+    assert values[there][:, 0].tolist() == [1, 9]
+
+
+def test_a_store_in_use_does_not_make_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convista.transfer.store.LIMIT", 2000)
+    rows = np.ones((4, 100), np.float16)
+    busy, idle = FeatureStore(tmp_path, "busy", (100,)), FeatureStore(tmp_path, "idle", (100,))
+    idle.add(list("abcd"), rows)
+    for age, name in ((9000, "busy"), (100, "idle")):  # opened long ago
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    busy.add(list("abcd"), rows)
+    FeatureStore(tmp_path, "new", (100,)).add(list("abcd"), rows)
+    assert busy.read(list("abcd"))[1].all()
+    assert not (tmp_path / "idle").exists()
+
+
+def test_what_is_no_number_is_not_kept(photos: Path, tmp_path: Path) -> None:
+    broken = trunk()
+    with torch.no_grad():
+        broken.net[0][0].weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="NaN"):
+        features_of(broken, pictures(photos), Views(), tmp_path)
+    assert not list(tmp_path.glob("*/rows.bin"))
 
 
 @pytest.mark.parametrize("size", [0, 10, 41])
@@ -146,7 +182,7 @@ def test_of_a_file_cut_short_what_is_whole_is_left(tmp_path: Path, size: int) ->
     store.add(store.missing(keys), np.full((5 - size // 14, 7), 2, np.float16))
     for again in (store, FeatureStore(tmp_path, "k", (7,))):
         assert again.missing(keys) == []
-        assert again.read(keys)[:, 0].tolist() == [1] * (size // 14) + [2] * (5 - size // 14)
+        assert again.read(keys)[0][:, 0].tolist() == [1] * (size // 14) + [2] * (5 - size // 14)
 
 
 def test_a_store_that_cannot_be_read_just_now_is_left_as_it_is(
@@ -166,6 +202,48 @@ def test_a_store_that_cannot_be_read_just_now_is_left_as_it_is(
     assert again.reused == len(part)
     assert np.array_equal(again.values, found.values)
     assert np.array_equal(again.values, expected.values)
+
+
+class Recurrent(nn.Module):
+    """Gives two arrays."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class Pooled(nn.Module):
+    """One's own layer, which says nothing of its settings."""
+
+    def __init__(self, kind: str, width: int = 3):
+        super().__init__()
+        self.kind = kind
+        self.scale = nn.Parameter(torch.ones(width, dtype=torch.bfloat16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale if self.kind == "max" else x
+
+
+class Renamed(Pooled):
+    """The same weights, another `forward`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.scale
+
+
+def test_a_network_is_known_by_settings_and_code_too() -> None:
+    found = fingerprint(nn.Sequential(Pooled("max"), nn.Linear(3, 2)))
+    torch.manual_seed(0)
+    nets = [nn.Sequential(Pooled("max")), nn.Sequential(Pooled("avg")), nn.Sequential(Renamed("max"))]
+    assert len({found, *(fingerprint(net) for net in nets)}) == 4
+    assert fingerprint(nets[0]) == fingerprint(nn.Sequential(Pooled("max")))
+    Renamed.__name__ = "Pooled"
+    assert fingerprint(nets[0]) != fingerprint(nets[2])  # the text of the class tells
+
+
+def test_a_layer_that_gives_no_single_array_is_refused(photos: Path) -> None:
+    net = nn.Sequential(nn.Flatten(2), Recurrent(), nn.Linear(4, 2))
+    with pytest.raises(InputError, match="The layer '1' gives a tuple"):
+        features_of(Trunk(net, VIEW, torch.device("cpu"), "1"), pictures(photos), Views(), None)
 
 
 def test_another_version_and_other_options_have_another_store() -> None:
@@ -211,7 +289,7 @@ def test_the_store_that_was_not_used_for_longest_makes_way(tmp_path: Path, monke
     with pytest.raises(OSError, match="no room for more features"):
         now.add([f"{i}" for i in range(20)], np.zeros((20, 100), np.float16))
     assert len(now.names()) == 10  # as many as there is room for
-    assert np.array_equal(now.read(keys), rows)
+    assert np.array_equal(now.read(keys)[0], rows)
 
 
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(photos: Path, tmp_path: Path) -> None:
@@ -241,7 +319,7 @@ def right(folder: Path) -> int:
     store = FeatureStore(folder, "k", (64,))
     keys = [key for key in store.file.entries if key not in store.missing(store.file.entries)]
     if keys:
-        assert (store.read(keys)[:, 0] == [int(key.split("/")[0]) % 2048 for key in keys]).all()
+        assert (store.read(keys)[0][:, 0] == [int(key.split("/")[0]) % 2048 for key in keys]).all()
     return len(keys)
 
 

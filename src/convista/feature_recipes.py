@@ -95,6 +95,7 @@ class MapRecipe:
 TEMPERATURES = {"simclr": 0.5, "moco": 0.2}
 SMALL = 64  # pixels a side up to which pictures are not blurred
 MOMENTUM, QUEUE = 0.99, 4096
+OWN = 4  # the queue holds a part of so many of the pictures at most, or they would often meet their own old keys
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class SelfRecipe:
     temperature: float | None = word(None, "Divides similarities; 0.5 for simclr, 0.2 for moco if not given.")
     projection: int = word(128, "Numbers that the projection head puts out, which are compared.", 1)
     queue: int | None = word(
-        None, "Keys of earlier pictures that moco compares with; 4,096, or fewer for fewer pictures, if not given.", 1
+        None, "Keys of earlier pictures that moco compares with; 4,096, at most a quarter of all, if not given.", 1
     )
     momentum_encoder: float | None = word(
         None, "Share of itself that moco's second encoder keeps in a step; 0.99 if not given.", 0
@@ -157,15 +158,15 @@ class SelfRecipe:
     def decided(self, image: int, pictures: int) -> SelfRecipe:
         """The same with every word decided, for so many pictures of this side.
 
-        >>> SelfRecipe.of(method="moco", batch=100).decided(32, 250).queue
-        250
+        >>> SelfRecipe.of(method="moco", batch=100).decided(32, 8000).queue
+        2000
         """
         own = self if self.augment else replace(self, augment="simclr_small" if image <= SMALL else "simclr")
         own = replace(own, temperature=TEMPERATURES[self.method] if self.temperature is None else self.temperature)
         if self.method != "moco":
             return own
         momentum = MOMENTUM if self.momentum_encoder is None else self.momentum_encoder
-        queue = max(self.batch, min(QUEUE, pictures)) if self.queue is None else self.queue
+        queue = max(self.batch, min(QUEUE, pictures // OWN)) if self.queue is None else self.queue
         return replace(own, momentum_encoder=momentum, queue=queue)
 
     @property

@@ -36,7 +36,7 @@ from convista.data.policy import WORDS, Policy, flip_changes_class, for_classes,
 from convista.data.resident import Resident
 from convista.data.rows import RowFile
 from convista.data.source import NO_LABELS, Source, UnlabelledSource, UnreadableError
-from convista.data.split import Picture, drop_conflicts
+from convista.data.split import Picture, drop_conflicts, in_turn, some_of_each
 
 __all__ = [
     "NO_LABELS",
@@ -72,6 +72,7 @@ __all__ = [
     "flip_changes_class",
     "for_classes",
     "global_batches",
+    "in_turn",
     "inspect",
     "lasting_address",
     "list_pictures",
@@ -85,6 +86,7 @@ __all__ = [
     "quiet_pillow",
     "read_policy",
     "reasons",
+    "some_of_each",
     "squared",
     "steps_in_epoch",
     "stored_side",

@@ -57,5 +57,6 @@ class PixelCache:
         """
         with self.file.lock:
             self.file.refresh()
+            self.file.used()
             rows = np.array([self.file.entries.get(digest, (-1,))[0] for digest in digests], dtype=np.int64)
             return rows, self.file.mapped().reshape(-1, *self.shape)

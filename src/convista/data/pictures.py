@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,16 @@ class Pictures:
     def digests(self) -> list[str]:
         """The hash of each picture's content."""
         return [picture.digest for picture in self.pictures]
+
+    @property
+    def contents(self) -> NDArray[np.int64]:
+        """A number for each picture (n,), the same for copies."""
+        return np.unique(np.array(self.digests), return_inverse=True)[1].astype(np.int64)
+
+    def only(self, indices: NDArray[np.int64]) -> Pictures:
+        """Some of them, in this order."""
+        chosen = tuple(self.pictures[i] for i in indices)
+        return replace(self, pictures=chosen, targets=self.targets[indices], rows=self.rows[indices])
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """One picture: a view into the cache where it is cached, decoded afresh where it is not."""

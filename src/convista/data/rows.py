@@ -41,7 +41,12 @@ class RowFile:
         self._read, self._inode = 0, -1
         with self.lock:
             self.refresh()
-            os.utime(folder)  # when it was last used
+            self.used()
+
+    def used(self) -> None:
+        """Notes that it was used just now."""
+        with suppress(OSError):
+            os.utime(self.folder)
 
     def append(self, rows: Sequence[tuple[str, bytes, Sequence[str]]]) -> None:
         """Adds keys with their rows and notes. The caller holds the lock. Raises `OSError` where the disk is full."""
@@ -54,9 +59,10 @@ class RowFile:
         with self._index.open("ab") as index:
             index.write(b"".join(json.dumps([key, *notes]).encode() + b"\n" for key, _, notes in rows))
         self.refresh()
+        self.used()
 
     def room(self, wanted: int, limit: int) -> int:
-        """How many of `wanted` rows may be added, so that all files of rows in the folder above take `limit` bytes.
+        """How many of `wanted` rows may be added, so that all rows in the folder above take `limit` bytes.
 
         Others, least recently used first, make way for them, and nothing else there does. The caller holds the lock.
         """
@@ -133,7 +139,7 @@ def lock_of(folder: Path) -> FileLock:
 
 def _size(folder: Path) -> int:
     with suppress(FileNotFoundError):
-        return sum(file.stat().st_size for file in folder.iterdir())
+        return sum(file.stat().st_size for file in folder.iterdir() if file.name != "index.jsonl")
     return 0
 
 

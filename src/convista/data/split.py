@@ -7,11 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from convista.data.chance import permutation
 from convista.data.source import NO_LABELS
 from convista.errors import DataError, InputError
 from convista.records import BadFile
 
-__all__ = ["SPLITS", "Picture", "assign_splits", "drop_conflicts"]
+__all__ = ["SPLITS", "Picture", "assign_splits", "drop_conflicts", "in_turn", "some_of_each"]
 
 SPLITS = ("train", "val", "test")
 VAL_SHARE, TEST_SHARE = 0.10, 0.15  # of each class, where the data does not say itself
@@ -25,6 +29,25 @@ class Picture:
     label: str
     split: str | None
     digest: str
+
+
+def in_turn(targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows (n,) that take the classes in turn: the first of each class, then the second of each, and so on.
+
+    >>> in_turn(np.array([0, 0, 0, 1, 2, 2])).tolist()
+    [0, 3, 4, 1, 5, 2]
+    """
+    order = np.argsort(targets, kind="stable")
+    ranked = targets[order]
+    turn = np.empty(len(targets), np.int64)
+    turn[order] = np.arange(len(targets)) - np.searchsorted(ranked, ranked)
+    return np.lexsort((targets, turn))
+
+
+def some_of_each(targets: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """At most so many rows, ascending: of each class equally many where it has them, drawn by the seed."""
+    order = permutation(seed, 0, len(targets))
+    return np.sort(order[in_turn(targets[order])[:most]])
 
 
 def drop_conflicts(pictures: Sequence[Picture]) -> tuple[list[Picture], list[BadFile]]:

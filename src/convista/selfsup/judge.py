@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from convista.records import View
 from convista.training import World, logits_of
 from convista.transfer import knn
 
-__all__ = ["BANK", "Judge", "Pixels", "some"]
+__all__ = ["ALL", "BANK", "Judge", "Pixels", "some"]
 
-BANK = 10_000  # pictures that vote, at most, while a network learns
+BANK, ALL = 10_000, 50_000  # pictures that vote, at most, while a network learns, and at its end
 SIDE = 32  # pixels that are compared, at most
 
 
@@ -33,12 +33,11 @@ class Judge:
     device: torch.device
     world: World
     classes: int
-    most: int | None = BANK
+    most: int = BANK
 
     def neighbours(self, encoder: nn.Module, arithmetic: Callable[[], Any] | None = None) -> float:
         """Top-1, 0..1, of the 200 nearest neighbours' vote by cosine at a temperature of 0.07 (Wu et al. 2018)."""
-        bank = self.bank if self.most is None else some(self.bank, self.most)
-        asked = self.asked if self.most is None else some(self.asked, self.most)
+        bank, asked = some(self.bank, self.most), some(self.asked, self.most)
         known, queries = (self.features(encoder, pictures, arithmetic) for pictures in (bank, asked))
 
         def vote() -> float:
@@ -66,6 +65,4 @@ def some(pictures: Pictures, most: int) -> Pictures:
     """At most so many, evenly picked."""
     if len(pictures) <= most:
         return pictures
-    at = np.linspace(0, len(pictures) - 1, most).round().astype(np.int64)
-    chosen = tuple(pictures.pictures[i] for i in at)
-    return replace(pictures, pictures=chosen, targets=pictures.targets[at], rows=pictures.rows[at])
+    return pictures.only(np.linspace(0, len(pictures) - 1, most).round().astype(np.int64))

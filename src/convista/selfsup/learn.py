@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from convista.blocks import Spec
 from convista.data import (
     NO_LABELS,
+    Pictures,
     Prepared,
     Source,
     UnlabelledSource,
@@ -22,6 +23,7 @@ from convista.data import (
     list_pictures,
     open_source,
     read_policy,
+    some_of_each,
 )
 from convista.devices import pick_device
 from convista.errors import DataError, InputError, RunError
@@ -31,7 +33,7 @@ from convista.models import save_weights
 from convista.recipe import Recipe
 from convista.records import Epoch, Preprocessing, View
 from convista.selfsup.encoder import Encoder, Learner, moco_head, simclr_head
-from convista.selfsup.judge import BANK, Judge, Pixels
+from convista.selfsup.judge import ALL, BANK, Judge, Pixels
 from convista.selfsup.loop import SelfTraining
 from convista.tasks import Place, Run
 from convista.tasks.folder import check_room, free_folder, undone_on_error, write_run
@@ -166,9 +168,10 @@ def _learn(run: Run, prepared: Prepared, place: Place, device: torch.device, con
         return _judged(run, training, prepared, history)
 
 
-def _judge(training: SelfTraining, test: Any) -> Judge:
-    """Asks about the test pictures, all others may vote."""
-    return Judge(training.train, test, training.view, training.device, training.world, len(training.labels), most=None)
+def _judges(training: SelfTraining, test: Any) -> dict[str, Judge]:
+    """Who asks about the validation pictures, as while it learns, and about the test pictures, where more may vote."""
+    whole = Judge(training.train, test, training.view, training.device, training.world, len(training.labels), most=ALL)
+    return {"val": replace(whole, asked=training.val, most=BANK), "test": whole}
 
 
 def _with_floors(run: Run, training: SelfTraining, test: Any) -> Run:
@@ -178,15 +181,15 @@ def _with_floors(run: Run, training: SelfTraining, test: Any) -> Run:
         return run
     if "floors" in run.info:
         return run
-    world, most = training.world, _judge(training, test)
-    few = replace(most, asked=training.val, most=BANK)
+    world, judges = training.world, _judges(training, test)
     random = copy.deepcopy(training.net.encoder)
     recalibrate(random, training.train, training.view, training.device, world)  # running statistics are still blank
     found: dict[str, dict[str, float]] = {}
     for name, encoder in (("random", random), ("pixels", Pixels())):
-        found[name] = {"val": few.neighbours(encoder), "test": most.neighbours(encoder)}
-    known, asked = (most.features(random, pictures) for pictures in (training.train, test))
-    found["random"]["probe"] = world.once(lambda: accuracy(_probed(known, training)(asked), test.targets))
+        found[name] = {split: judge.neighbours(encoder) for split, judge in judges.items()}
+    known = _known(training)
+    features, asked = (judges["test"].features(random, pictures) for pictures in (known, test))
+    found["random"]["probe"] = world.once(lambda: accuracy(_probed(features, known, training)(asked), test.targets))
     training.tell(
         f"Floors, kNN on validation pictures: {found['random']['val']:.3f} by the same network before it learns, "
         f"{found['pixels']['val']:.3f} by pixels."
@@ -197,13 +200,14 @@ def _with_floors(run: Run, training: SelfTraining, test: Any) -> Run:
 def _judged(run: Run, training: SelfTraining, prepared: Prepared, history: list[Epoch]) -> Run:
     """The neighbours' vote and a linear probe, which becomes the network's last layer."""
     encoder, world, splits = training.net.encoder, training.world, prepared.splits
-    judge = _judge(training, splits["test"])
-    top1 = {"val": replace(judge, asked=splits["val"]).neighbours(encoder), "test": judge.neighbours(encoder)}
-    features = {name: judge.features(encoder, pictures) for name, pictures in splits.items()}
+    judges = _judges(training, splits["test"])
+    top1 = {split: judge.neighbours(encoder) for split, judge in judges.items()}
+    known = splits | {"train": _known(training)}
+    features = {name: judges["test"].features(encoder, pictures) for name, pictures in known.items()}
     if not world.first:
         return run
     _tell_of_floors(run, top1["val"], training)
-    probe = _probed(features["train"], training)
+    probe = _probed(features["train"], known["train"], training)
     judged = {name: probe(features[name]).astype(np.float64) for name in ("val", "test")}
     run = _kept(run, encoder, probe.linear())
     return close(run, judged, splits, history, len(history), training.console, knn=top1, probe=str(probe))
@@ -220,11 +224,14 @@ def _tell_of_floors(run: Run, top1: float, training: SelfTraining) -> None:
             )
 
 
-def _probed(features: Any, training: SelfTraining) -> Probe:
-    """Of the training pictures' features (n, D), or of 10,000 of them."""
-    targets, classes = training.train.targets, len(training.labels)
-    chosen = np.linspace(0, len(targets) - 1, min(BANK, len(targets))).round().astype(np.int64)
-    return probe_of(features[chosen], targets[chosen], classes, training.recipe.seed)
+def _known(training: SelfTraining) -> Pictures:
+    """The training pictures that a probe learns from: 10,000 at most, of each class equally many where it has them."""
+    return training.train.only(some_of_each(training.train.targets, BANK, training.recipe.seed))
+
+
+def _probed(features: Any, known: Pictures, training: SelfTraining) -> Probe:
+    """Of features (n, D) of these pictures."""
+    return probe_of(features, known.targets, len(training.labels), training.recipe.seed, known.contents)
 
 
 def _kept(run: Run, encoder: Encoder, head: nn.Linear | None) -> Run:

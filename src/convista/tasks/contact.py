@@ -16,11 +16,11 @@ from convista.data import (
     Augmentation,
     Batch,
     Mixing,
-    Pictures,
     Policy,
     centre,
     channel_statistics,
     for_classes,
+    in_turn,
     mirrors_note,
     open_cache,
     open_source,
@@ -77,7 +77,7 @@ def contact_sheet(data: str | os.PathLike[str], looks: Looks, out: Path) -> Shee
     view = View(side, stored, channels, *channel_statistics(train))
     policy = for_classes(looks.augment, looks.crop, looks.flip, found.labels)
     augment = Augmentation(policy, view, looks.seed, Mixing(looks.mixup, looks.cutmix))
-    chosen = _one_of_each(train, looks.pictures)
+    chosen = in_turn(train.targets)[: looks.pictures]
     start = time.perf_counter()
     seen = [augment(train, chosen, epoch) for epoch in range(looks.epochs)]
     speed = len(chosen) * looks.epochs / (time.perf_counter() - start)
@@ -110,15 +110,6 @@ def _check(looks: Looks, out: Path) -> None:
     check_parent(out)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--out {out} was given; expected a name that ends in .png or .jpg.")
-
-
-def _one_of_each(train: Pictures, most: int) -> NDArray[np.int64]:
-    """Indices that take the classes in turn, in the order of the pictures."""
-    turn = np.zeros(len(train), np.int64)
-    for number in np.unique(train.targets):
-        own = np.flatnonzero(train.targets == number)
-        turn[own] = np.arange(len(own))
-    return np.lexsort((train.targets, turn))[:most]
 
 
 def _mixing(looks: Looks) -> str:

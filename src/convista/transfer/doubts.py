@@ -25,13 +25,19 @@ class Suspect:
 
 
 def suspects(
-    features: Features, targets: Classes, classes: int, most: int = 100, folds: int = 5, seed: int = 0
+    features: Features,
+    targets: Classes,
+    classes: int,
+    most: int = 100,
+    folds: int = 5,
+    seed: int = 0,
+    groups: Classes | None = None,
 ) -> tuple[Suspect, ...]:
     """The `most` pictures whose own class is least probable and not the first guess, the least probable first.
 
     The probabilities are those of `softmax_probe` on other folds than the picture's: its self-confidence out of sample
-    (Northcutt et al. 2021, section 4). A picture that stands there twice with the same label vouches for itself.
-    Features (n, D), targets (n,). Raises `InputError` as `softmax_probe` does.
+    (Northcutt et al. 2021, section 4). A picture that stands there twice with the same label would vouch for itself;
+    rows of one of the `groups` (n,) do not. Features (n, D), targets (n,). Raises `InputError` as `softmax_probe` does.
 
     >>> targets = np.arange(60) % 3
     >>> features = np.random.default_rng(0).standard_normal((60, 8)) + 6 * np.eye(3, 8)[targets]
@@ -39,7 +45,7 @@ def suspects(
     >>> [(s.picture, s.target, s.guess) for s in suspects(features, targets, 3)]
     [(7, 0, 1)]
     """
-    found = cross_validate(features, targets, classes, stratified(targets, folds, seed))
+    found = cross_validate(features, targets, classes, stratified(targets, folds, seed, groups))
     probabilities = softmax(found.left_out.astype(np.float64))
     own, guesses = probabilities[np.arange(len(targets)), targets], probabilities.argmax(1)
     doubted = [int(i) for i in np.argsort(own, kind="stable") if guesses[i] != targets[i]]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convista.data import Pictures, Source, drop_conflicts, reasons, user_cache
+from convista.data import Pictures, Source, drop_conflicts, in_turn, reasons, user_cache
 from convista.errors import DataError
 from convista.records import BadFile, View
 from convista.transfer.extract import Progress, Views, features_of
@@ -87,26 +87,16 @@ def floor_of(targets: Classes) -> float:
     return float(np.bincount(targets).max() / len(targets))
 
 
-def _equally(indices: list[int], pictures: Pictures, limit: int) -> list[int]:
+def _equally(indices: list[int], pictures: Pictures, limit: int) -> NDArray[np.int64]:
     """The first of each class, then the second of each, and so on, in the order of their contents' hashes."""
-    turn: dict[str, int] = {}
-    ranked = []
-    for index in sorted(indices, key=lambda i: pictures.pictures[i].digest):
-        label = pictures.pictures[index].label
-        turn[label] = turn.get(label, -1) + 1
-        ranked.append((turn[label], label, index))
-    return sorted(index for _, _, index in sorted(ranked)[:limit])
+    order = np.array(sorted(indices, key=lambda i: pictures.pictures[i].digest), np.int64)
+    return np.sort(order[in_turn(pictures.targets[order])[:limit]])
 
 
-def _part(pictures: Pictures, chosen: list[int]) -> Pictures:
+def _part(pictures: Pictures, chosen: NDArray[np.int64]) -> Pictures:
     """Some of the pictures, their classes numbered anew."""
-    _, targets = np.unique(pictures.targets[chosen], return_inverse=True)
-    return replace(
-        pictures,
-        pictures=tuple(pictures.pictures[i] for i in chosen),
-        targets=targets.astype(np.int64),
-        rows=pictures.rows[chosen],
-    )
+    part = pictures.only(chosen)
+    return replace(part, targets=np.unique(part.targets, return_inverse=True)[1].astype(np.int64))
 
 
 def _check_classes(pictures: Pictures, source: Source, bad: tuple[BadFile, ...]) -> None:

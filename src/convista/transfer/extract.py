@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from convista.data import Pictures, Policy, centre, plans, read_policy
+from convista.data.cache import FORMAT as PIXELS
 from convista.devices import kept_memory
 from convista.errors import InputError
 from convista.recipe import Recipe
@@ -21,6 +22,7 @@ from convista.transfer.trunk import Trunk, last_layer
 __all__ = ["BATCH", "UNKEPT", "Features", "Place", "Stores", "Views", "chunks", "computed", "features_of", "row_key"]
 
 BATCH = 32  # pictures in a pass
+READ = 4096  # rows that are read at a time
 UNKEPT = "The cache has no room for all features: those that are not kept will be computed again the next time."
 HIGHEST = int(np.finfo(np.float16).max)
 Progress = Callable[[str, int, int], None]
@@ -88,8 +90,10 @@ def computed(trunk: Trunk, pictures: Pictures, chunk: Sequence[Place], views: Vi
     seen = _look(pictures, chunk, views, trunk)
     full = torch.cat([seen, seen.new_zeros(BATCH - len(seen), *seen.shape[1:])])
     values = trunk(full)[: len(seen)].cpu().numpy()
-    if np.abs(values).max(initial=0) > HIGHEST:
-        where, most = f"The layer '{trunk.layer}'" if trunk.layer else "The network", np.abs(values).max()
+    where = f"The layer '{trunk.layer}'" if trunk.layer else "The network"
+    if np.isnan(values).any():
+        raise InputError(f"{where} gives numbers that are none (NaN): look at its weights, or take --precision fp32.")
+    if (most := np.abs(values).max(initial=0)) > HIGHEST:
         raise InputError(
             f"{where} gives values up to {most:.3g}; features are kept in 16 bits, at most {HIGHEST:,}. "
             "Take another --layer, such as one behind a normalisation."
@@ -113,10 +117,19 @@ def _look(pictures: Pictures, chunk: Sequence[Place], views: Views, trunk: Trunk
 class Stores:
     """The store of the pictures' middles, which every policy shares, and that of the drawn views.
 
-    Pictures are named by their number in `digests`; where nothing can be written `kept` is False.
+    Pictures are named by their number in `digests`; where nothing can be written `kept` is False. `device` is the kind
+    of device that computes, the trunk's if not given: the same words give other last digits on another.
     """
 
-    def __init__(self, trunk: Trunk, views: Views, shape: tuple[int, ...], folder: Path | None, digests: list[str]):
+    def __init__(
+        self,
+        trunk: Trunk,
+        views: Views,
+        shape: tuple[int, ...],
+        folder: Path | None,
+        digests: list[str],
+        device: str | None = None,
+    ):
         self.digests, self.kept = digests, folder is not None
         self.stores: list[FeatureStore | None] = [None, None]
         if folder is None:
@@ -127,6 +140,8 @@ class Stores:
             "maps": trunk.maps,
             "precision": trunk.precision,
             "view": asdict(trunk.view),
+            "pixels": PIXELS,
+            "device": device or trunk.device.type,
         }
         drawn = decides | {"policy": str(views.policy), "seed": views.seed}
         try:
@@ -144,22 +159,23 @@ class Stores:
         """Puts what the stores have into `values`. Returns what they have not."""
         missing: list[Place] = []
         for store, places in self._parts(wanted):
-            keys = [row_key(self.digests[place[0]], place[1]) for place in places]
-            lacking = set(keys) if store is None else self._lacking(store, keys)
-            there = [place for place, key in zip(places, keys, strict=True) if key not in lacking]
-            if store is not None and there:
-                index, view = np.array(there).T
-                values[index, view] = store.read([row_key(self.digests[place[0]], place[1]) for place in there])
-            missing += [place for place, key in zip(places, keys, strict=True) if key in lacking]
+            for block in chunks(places, READ):
+                there = self._read(store, values, block)
+                missing += [place for place, found in zip(block, there, strict=True) if not found]
         return missing
 
-    def _lacking(self, store: FeatureStore, keys: list[str]) -> set[str]:
-        """What the store has not; all, where it cannot be read."""
-        try:
-            return set(store.missing(dict.fromkeys(keys)))
-        except OSError:
-            self.kept = False
-            return set(keys)
+    def _read(self, store: FeatureStore | None, values: NDArray[np.float16], block: Sequence[Place]) -> list[bool]:
+        """Whether each place was found; none, where the store cannot be read."""
+        if store is not None:
+            try:
+                found, there = store.read([row_key(self.digests[index], view) for index, view in block])
+            except OSError:
+                self.kept = False
+            else:
+                index, view = np.array(block).T
+                values[index[there], view[there]] = found[there]
+                return [bool(one) for one in there]
+        return [False] * len(block)
 
     def keep(self, values: NDArray[np.float16], places: Sequence[Place], seen: NDArray[np.float16]) -> None:
         """Puts features into `values`, and into the stores as long as the disk takes them."""
@@ -188,7 +204,7 @@ def row_key(digest: str, view: int) -> str:
     return f"{digest}/{view}"
 
 
-def chunks(todo: Sequence[Place]) -> Iterator[Sequence[Place]]:
-    """At most `BATCH` places at a time."""
-    for start in range(0, len(todo), BATCH):
-        yield todo[start : start + BATCH]
+def chunks(todo: Sequence[Place], most: int = BATCH) -> Iterator[Sequence[Place]]:
+    """At most so many places at a time."""
+    for start in range(0, len(todo), most):
+        yield todo[start : start + most]

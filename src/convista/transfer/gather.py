@@ -60,7 +60,7 @@ def gathered_table(
     precision = elsewhere.precision() if asked.precision == "auto" else asked.precision
     views, words = Views(asked.views, policy, asked.seed), (asked.layer or "", asked.maps, precision)
     errand = Errand(base.net, base.view, views, *words, "cpu", packed([], asked.views))
-    whole = _Whole(errand, entries)
+    whole = _Whole(errand, entries, elsewhere.device)
     errand = replace(errand, device=elsewhere.device, kept=packed(whole.stores.names(), asked.views))
     todo = deque(_slices(data, source, entries, elsewhere.workers, whole.values.nbytes))
     with closing(elsewhere.run(errand, todo)) as arrivals:
@@ -91,10 +91,10 @@ def _slices(data: str, source: Source, entries: Sequence[Entry], workers: int, s
 class _Whole:
     """All rows by number, from the stores and from the parts; a part that comes again changes nothing."""
 
-    def __init__(self, errand: Errand, entries: Sequence[Entry]):
+    def __init__(self, errand: Errand, entries: Sequence[Entry], device: str):
         trunk, self.views = errand.trunk(), errand.views
         shape = trunk.shape
-        self.stores = Stores(trunk, self.views, shape, user_cache() / KEPT, [""] * len(entries))
+        self.stores = Stores(trunk, self.views, shape, user_cache() / KEPT, [""] * len(entries), device)
         self.values = np.empty((len(entries), self.views.count, *shape), np.float16)
         self.done: set[int] = set()
         self.bad: dict[int, str] = {}

@@ -12,14 +12,15 @@ __all__ = ["lbfgs"]
 MEMORY = 10  # steps that are remembered
 ENOUGH = 1e-4  # of the decrease that the slope promises, what a step must bring (Armijo)
 HALVINGS = 20  # tries at a shorter step, before rounding is what hides a decrease
+TINY = 0.1  # times the square of the slope that counts as flat is a gain that counts as none
 Function = Callable[[Tensor], tuple[float, Tensor]]
 
 
 def lbfgs(function: Function, start: Tensor, slope: float, steps: int = 500) -> Tensor:
     """Where a smooth convex function, whose value and gradient (n,) it gives at (n,), is least, from `start` (n,).
 
-    It ends where no slope is steeper than `slope`, where a step gains less than `slope` squared of the value, and after
-    so many steps. The first step is the gradient itself, so the function should curve about 1 in every direction.
+    It ends where no slope is steeper than `slope`, where a step gains next to nothing, and after so many steps. The
+    first step is the gradient itself, so the function should curve about 1 in every direction.
     Source: Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1, 7.4 and 7.5.
 
     >>> import torch
@@ -35,6 +36,9 @@ def lbfgs(function: Function, start: Tensor, slope: float, steps: int = 500) -> 
         if float(gradient.abs().max()) <= slope:
             break
         found = _searched(function, place, value, gradient, _direction(gradient, memory))
+        if found is None and memory:
+            memory.clear()  # what was learned does not fit here: once more along the gradient
+            continue
         if found is None:
             break
         new, lower, changed = found
@@ -43,7 +47,7 @@ def lbfgs(function: Function, start: Tensor, slope: float, steps: int = 500) -> 
         if curvature > 0:
             memory.append((step, bend, curvature))
         place, value, gradient = new, lower, changed
-        if gain <= slope**2 * max(abs(value), 1):
+        if gain <= TINY * slope**2 * max(abs(value), 1):
             break
     return place
 
@@ -67,7 +71,7 @@ def _searched(
 ) -> tuple[Tensor, float, Tensor] | None:
     """The first place along the direction that is enough lower, its value and gradient; None where there is none."""
     promise, length = float(gradient @ direction), 1.0
-    for _ in range(HALVINGS):
+    for _ in range(HALVINGS if promise < 0 else 0):
         new = place.add(direction, alpha=length)
         lower, changed = function(new)
         if lower <= value + ENOUGH * length * promise:

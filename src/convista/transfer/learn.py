@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, user_cache
+from convista.data import Pictures, Prepared, flip_changes_class, open_source, read_policy, some_of_each, user_cache
 from convista.devices import pick_device
 from convista.errors import InputError, InterruptedRunError, RunError
 from convista.files import make_folder, without_secrets, write_atomically
@@ -49,6 +49,7 @@ from convista.transfer.tuning import tuning
 __all__ = ["Start", "resume_from", "start_of", "sweep_start", "train_from", "way_from"]
 
 DROPOUT = 0.5  # of features while a head learns, if no other share is asked for
+PROBED = 20_000  # pictures that the probe learns from, at most; the head behind it learns from all
 GENTLE = 0.1  # of the rate of training from scratch, where a trained network learns further
 DECAY = 0.7  # of that rate from each stage back to the one before it
 
@@ -78,6 +79,7 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
     device, source = pick_device(place.device), open_source(data)
     base = pretrained(start.source, start.weights)
     check_head(base.net, base.view.channels, base.view.image, base.model)
+    check_words(base.net, recipe)
     out = free_folder(place.out, source.name)
     with undone_on_error(out, world):
         make_folder(out)
@@ -89,7 +91,6 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         if recipe.flip is None and flip_changes_class(prepared.labels):
             recipe = recipe.with_(flip=False)
         net = base.for_classes(len(prepared.labels))
-        check_words(net, recipe)
         table = getattr(net, "spec", None) or spec(base.model, len(prepared.labels))
         origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
         origin |= {"from": asdict(start), "base": begun, "unused": words}
@@ -294,8 +295,10 @@ class _Head:
 
 def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> _Head:
     train, val, classes = prepared.splits["train"], prepared.splits["val"], len(prepared.labels)
-    middles, seed, start = features["train"].values[:, 0].astype(np.float32), run.recipe.seed, time.perf_counter()
-    probe = probe_of(middles, train.targets, classes, seed)
+    seed, start = run.recipe.seed, time.perf_counter()
+    some = some_of_each(train.targets, PROBED, seed)
+    middles = features["train"].values[some, 0].astype(np.float32)
+    probe = probe_of(middles, train.targets[some], classes, seed, train.contents[some])
     judged = (features["val"].values[:, 0], val.targets)
     dropout = DROPOUT if run.recipe.dropout is None else run.recipe.dropout
     how = HeadRecipe(epochs=run.recipe.epochs, mixup=run.recipe.mixup, dropout=dropout, seed=seed)

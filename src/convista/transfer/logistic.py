@@ -15,7 +15,7 @@ from torch import Tensor
 from convista.data import permutation
 from convista.errors import InputError
 from convista.transfer.lbfgs import lbfgs
-from convista.transfer.probe import Probe, accuracy, nats, ridge
+from convista.transfer.probe import Probe, accuracy, losses, ridge
 from convista.transfer.spectrum import Axes, Classes, Features, Numbers, check, parts, principal
 
 __all__ = ["Regressions", "Validated", "cross_validate", "probe_of", "softmax_probe", "stratified"]
@@ -33,12 +33,14 @@ def softmax_probe(
     folds: int = 5,
     seed: int = 0,
     regularisation: float | None = None,
+    groups: Classes | None = None,
 ) -> Probe:
     """Multinomial logistic regression on standardised features (n, D) and targets (n,), by L-BFGS.
 
-    The regularisation, where none is given, is the one with the least loss over `folds`, each of which has its share of
-    every class; `seed` says who is in which. Each row is a picture of its own: views of one would vouch for each other.
-    Raises `InputError`, among others for a class of one picture, which cannot be left out; `ridge` takes it.
+    The regularisation, where none is given, is the one with the least loss over `folds` (see `cross_validate`), each of
+    which has its share of every class; `seed` says who is in which. Rows of one of the `groups` (n,), such as copies or
+    views of a picture, would vouch for each other, so they are left out together. Raises `InputError`, among others for
+    a class of one picture, which cannot be left out; `ridge` takes it.
 
     >>> rng = np.random.default_rng(0)
     >>> targets = np.arange(60) % 3
@@ -50,18 +52,19 @@ def softmax_probe(
     if regularisation is not None and not 0 < regularisation < math.inf:
         raise InputError(f"The regularisation is a number above 0, such as 0.1; here {regularisation}.")
     strengths = STRENGTHS if regularisation is None else (regularisation,)
-    found = cross_validate(features, targets, classes, stratified(targets, folds, seed), strengths)
+    found = cross_validate(features, targets, classes, stratified(targets, folds, seed, groups), strengths)
     whole = replace(found.regressions, learns=np.ones((len(targets), 1), bool))
     fitted = whole.fitted(found.coefficients.mean(1, keepdims=True), found.regularisation, FINE)[:, 0]
     weights, bias = found.axes.folded(fitted[1:], fitted[0])
     return Probe(weights, bias, found.regularisation, accuracy(found.left_out, targets))
 
 
-def probe_of(features: Features, targets: Classes, classes: int, seed: int = 0) -> Probe:
+def probe_of(features: Features, targets: Classes, classes: int, seed: int = 0, groups: Classes | None = None) -> Probe:
     """The softmax probe, or, where no fold can leave a class's only picture out, the ridge, not cross-validated."""
-    if np.bincount(targets, minlength=classes).min() < 2:
-        return replace(ridge(features, targets, classes), cross_validated=math.nan)
-    return softmax_probe(features, targets, classes, seed=seed)
+    first = np.arange(len(targets)) if groups is None else np.unique(groups, return_index=True)[1]
+    if np.bincount(targets[first], minlength=classes).min() < 2:
+        return replace(ridge(features[first], targets[first], classes), cross_validated=math.nan)
+    return softmax_probe(features, targets, classes, seed=seed, groups=groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +136,7 @@ class Regressions:
 
 @dataclass(frozen=True, eq=False)
 class Validated:
-    """What cross-validation found: the regularisation, its loss in nats, and the logits of pictures `left_out` (n, C).
+    """What cross-validation found: the regularisation, and of pictures `left_out` the logits (n, C) and `losses` (n,).
 
     `regressions` and `coefficients` are those of the folds.
     """
@@ -142,8 +145,8 @@ class Validated:
     regressions: Regressions
     coefficients: Numbers
     regularisation: float
-    loss: float
     left_out: NDArray[Any]
+    losses: Numbers
 
 
 def cross_validate(
@@ -151,13 +154,15 @@ def cross_validate(
 ) -> Validated:
     """The strength with the least loss on pictures left out, of those in turn from strong to weak; `fold` is (n,).
 
-    Each starts where the line through the last two's coefficients leads, and the first that does worse ends it. Raises
-    `InputError`.
+    Each starts where the line through the last two's coefficients leads. The way ends early where that can hardly miss
+    the best: one is worse by more than chance, and the best was better than guessing by more than chance. (Where what
+    tells classes apart is faint, the loss rises first, then falls.) Raises `InputError`.
     """
     check(features, targets, classes, each=2)
-    axes, wanted = principal(features), np.eye(classes)[targets]
+    axes = principal(features)
     along, learns = axes.along(features, np.float32), fold[:, None] != np.arange(fold.max() + 1)
     regressions = Regressions(along, axes.strengths, targets, classes, learns)
+    guessing = -np.log(np.bincount(targets, minlength=classes) / len(targets))[targets]
 
     def tried() -> Iterator[Validated]:
         before = coefficients = np.zeros((1 + len(axes.strengths), learns.shape[1], classes))
@@ -165,26 +170,37 @@ def cross_validate(
             start = 2 * coefficients - before
             before, coefficients = coefficients, regressions.fitted(start, strength, ROUGH)
             left_out = regressions.left_out(coefficients)
-            yield Validated(axes, regressions, coefficients, strength, nats(left_out, wanted), left_out)
+            yield Validated(axes, regressions, coefficients, strength, left_out, losses(left_out, targets))
 
     course = tried()
     best = next(course)
     for found in course:
-        if found.loss >= best.loss:
+        if found.losses.mean() < best.losses.mean():
+            best = found
+        elif _surely_more(found.losses, best.losses) and _surely_more(guessing, best.losses):
             break
-        best = found
     return best
 
 
-def stratified(targets: Classes, folds: int, seed: int) -> Classes:
+def stratified(targets: Classes, folds: int, seed: int, groups: Classes | None = None) -> Classes:
     """(n,): the fold 0..folds - 1 of each picture, a pure function of its arguments. Raises `InputError` below 2 folds.
 
-    Folds, and their shares of each class, differ by one picture at most; of fewer pictures there are fewer folds.
+    Folds, and their shares of each class, differ by one picture at most; of fewer pictures there are fewer folds. What
+    is in one of the `groups` (n,) is in one fold, and counts once, as its first picture.
     """
     if folds < 2:
         raise InputError(f"Cross-validation takes at least 2 folds, one to learn from and one to judge; here {folds}.")
+    if groups is not None:
+        _, first, own = np.unique(groups, return_index=True, return_inverse=True)
+        return stratified(targets[first], folds, seed)[own]
     order = permutation(seed, 0, len(targets))
     order = order[np.argsort(targets[order], kind="stable")]
     fold = np.empty(len(targets), np.int64)
     fold[order] = np.arange(len(targets)) % folds
     return fold
+
+
+def _surely_more(one: Numbers, other: Numbers) -> bool:
+    """Whether losses (n,) are more than others of the same pictures, by more than a standard error."""
+    apart = one - other
+    return bool(apart.mean() > apart.std() / np.sqrt(len(apart)))

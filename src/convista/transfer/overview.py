@@ -147,12 +147,13 @@ def overview_of(base: Pretrained, source: Source, asked: MapRecipe, console: Con
     labels = [seen.labels[row] for row in rows]
     splits = _splits(base, seen)
     threshold, groups = _alike(values[rows], asked.alike)
+    alike = _numbers(groups, len(rows))
     found = _retrieved(values[rows], labels, said)
     said += _cautions(base, seen, found)
     return Overview(
         base.model, source.name, method, _note(values, method, asked.seed), project(values, method, asked.seed),
         splits, found, threshold,
-        _told(groups, rows, seen.labels, splits), _doubted(values[rows], labels, rows, asked.seed, said),
+        _told(groups, rows, seen.labels, splits), _doubted(values[rows], labels, rows, alike, asked.seed, said),
         tuple(said), seen,
     )  # fmt: skip
 
@@ -223,10 +224,23 @@ def _retrieved(values: NDArray[np.float32], labels: list[str | None], said: list
     return _tried(lambda: retrieval(values[known], [labels[row] for row in known], ks, "cosine"), "Retrieval", said)
 
 
+def _numbers(groups: list[Duplicates], count: int) -> NDArray[np.int64]:
+    """A number for each of so many pictures, the same for near-duplicates."""
+    numbers = np.arange(count)
+    for group in groups:
+        numbers[list(group.rows)] = group.rows[0]
+    return numbers
+
+
 def _doubted(
-    values: NDArray[np.float32], labels: list[str | None], rows: NDArray[np.int64], seed: int, said: list[str]
+    values: NDArray[np.float32],
+    labels: list[str | None],
+    rows: NDArray[np.int64],
+    alike: NDArray[np.int64],
+    seed: int,
+    said: list[str],
 ) -> tuple[Doubt, ...]:
-    """Pictures whose own class is improbable to a probe that was fitted to others."""
+    """Pictures whose own class is improbable to a probe that was fitted to others, near-duplicates not among them."""
     counts = Counter(label for label in labels if label is not None)
     classes = sorted(label for label, count in counts.items() if count >= FOLDS)
     small = len(counts) - len(classes)
@@ -240,7 +254,7 @@ def _doubted(
     targets = np.array([number[labels[row] or ""] for row in judged], np.int64)
 
     def found() -> tuple[Suspect, ...]:
-        return suspects(values[judged], targets, len(classes), len(judged), FOLDS, seed)
+        return suspects(values[judged], targets, len(classes), len(judged), FOLDS, seed, alike[judged])
 
     return tuple(
         Doubt(int(rows[judged[it.picture]]), classes[it.target], it.probability, classes[it.guess], it.confidence)

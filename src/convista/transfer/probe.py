@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from convista.errors import InputError
 from convista.transfer.spectrum import Axes, Classes, Features, Numbers, check, principal
 
-__all__ = ["LeastSquares", "Probe", "accuracy", "linear", "nats", "ridge"]
+__all__ = ["LeastSquares", "Probe", "accuracy", "linear", "losses", "nats", "ridge"]
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-8, 9))  # of the regularisation, tried one after the other
 SUREST = 100.0  # times the least squares, whose winning class is about 1 above the others
@@ -126,6 +126,12 @@ def linear(weights: Tensor, bias: Tensor) -> nn.Linear:
 def accuracy(scores: Features, targets: Classes) -> float:
     """Top-1, 0..1, of scores (n, C)."""
     return float((scores.argmax(1) == targets).mean())
+
+
+def losses(logits: Features, targets: Classes) -> Numbers:
+    """Cross-entropy in nats (n,) of logits (n, C) with targets (n,)."""
+    top = logits.max(1).astype(np.float64)
+    return np.asarray(np.log(np.exp(logits - top[:, None]).sum(1)) + top - logits[np.arange(len(targets)), targets])
 
 
 def nats(logits: Numbers, wanted: Numbers) -> float:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import json
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,7 +28,9 @@ from convista.data.rows import LIMIT, RowFile
 
 __all__ = ["FORMAT", "FeatureStore", "fingerprint", "store_key"]
 
-FORMAT = 2  # changes whenever the same words would give other numbers
+FORMAT = 3  # changes whenever the same words would give other numbers
+# What a module has noted that leaves the features before its classifier alone.
+ASIDE = {"checkpointing", "first_row", "num_classes", "preprocessing", "spec", "training", "weights"}
 Numbers = NDArray[np.float16]
 
 
@@ -37,7 +43,6 @@ class FeatureStore:
     def __init__(self, folder: Path, key: str, shape: tuple[int, ...]):
         self.shape = shape
         self.file = RowFile(folder / key, 2 * math.prod(shape))
-        self.sound: set[tuple[str, int]] = set()  # rows whose checksum was seen to be right
 
     def names(self) -> list[str]:
         """All whose rows are there as they were written."""
@@ -47,10 +52,16 @@ class FeatureStore:
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those that are not there, or whose rows are not what was written."""
-        with self.file.lock:
-            self.file.refresh()
-            rows, entries = self.file.mapped(), self.file.entries
-        return [key for key in keys if key not in entries or not self._sound(key, entries[key], rows)]
+        asked = list(keys)
+        sound = {asked[place] for place, _ in self._sound(asked)}
+        return [key for key in asked if key not in sound]
+
+    def read(self, keys: Sequence[str]) -> tuple[Numbers, NDArray[np.bool_]]:
+        """The numbers of these keys (n, *shape), and which of them are there as they were written (n,)."""
+        values, there = np.zeros((len(keys), math.prod(self.shape)), np.float16), np.zeros(len(keys), bool)
+        for place, row in self._sound(keys):
+            values[place], there[place] = row.view(np.float16), True
+        return values.reshape(-1, *self.shape), there
 
     def add(self, keys: Sequence[str], values: Numbers) -> None:
         """Appends the numbers (n, *shape) of these keys. Raises `OSError` where disk or `LIMIT` leave no room for them.
@@ -66,16 +77,17 @@ class FeatureStore:
         if room < len(rows):
             raise OSError(errno.ENOSPC, "no room for more features", str(self.file.folder))
 
-    def read(self, keys: Sequence[str]) -> Numbers:
-        """The numbers of these keys, none of which is missing: (n, *shape)."""
-        rows = self.file.mapped().view(np.float16)
-        return np.asarray(rows[[self.file.entries[key][0] for key in keys]]).reshape(-1, *self.shape)
-
-    def _sound(self, key: str, entry: tuple[int, tuple[str, ...]], rows: NDArray[np.uint8]) -> bool:
-        row, (checksum, *_) = entry
-        if (key, row) not in self.sound and _checksum(rows[row].tobytes()) == checksum:
-            self.sound.add((key, row))
-        return (key, row) in self.sound
+    def _sound(self, keys: Sequence[str]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Places in `keys`, and rows whose checksum is right; from one state of the file, which others may replace."""
+        with self.file.lock:
+            self.file.refresh()
+            self.file.used()
+            rows, entries = self.file.mapped(), self.file.entries
+            for place, key in enumerate(keys):
+                if key in entries:
+                    row, (checksum, *_) = entries[key]
+                    if _checksum(rows[row].tobytes()) == checksum:
+                        yield place, rows[row]
 
 
 def store_key(**decides: Any) -> str:
@@ -89,19 +101,45 @@ def store_key(**decides: Any) -> str:
 
 
 def fingerprint(net: nn.Module, without: nn.Module | None = None) -> str:
-    """A digest of all layers but one with their settings, weights and buffers."""
+    """A digest of all layers but one: settings, weights, buffers, and of somebody else's layers the code."""
     digest, left_out = hashlib.blake2b(digest_size=16), ""
     for name, module in net.named_modules():
         if module is without:
             left_out = f"{name}."
         else:
-            digest.update(f"{name} {type(module).__name__} {module.extra_repr()}".encode())
+            kind: Any = type(module)
+            told = (name, kind.__name__, module.extra_repr(), *_settings(module), _source(kind))
+            digest.update(" ".join(told).encode())
     for name, tensor in sorted(net.state_dict().items()):
         if left_out and name.startswith(left_out):
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _settings(module: nn.Module) -> Iterator[str]:
+    """A module's plain attributes; `extra_repr` need not tell of all."""
+    for name, value in sorted(vars(module).items()):
+        if not name.startswith("_") and name not in ASIDE and _plain(value):
+            yield f"{name}={value!r}"
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str) or is_dataclass(value)
+
+
+@cache
+def _source(kind: Any) -> str:
+    """The text of somebody's own class, whose `forward` may change while its weights do not."""
+    if kind.__module__.split(".")[0] in ("torch", "convista"):
+        return ""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # defined where no file is
+        return ""
 
 
 def _checksum(row: bytes) -> str:

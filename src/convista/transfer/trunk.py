@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,7 @@ class Trunk:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """The features of a batch, in float32."""
-        with torch.inference_mode(), self._stopping(), Arithmetic(self.precision, self.device)():
+        with torch.inference_mode(), self._stopping(), self._exactly(), Arithmetic(self.precision, self.device)():
             try:
                 self.net(self.normalise(pictures.to(self.device)))
             except _Reached as reached:
@@ -59,7 +60,16 @@ class Trunk:
         blank = torch.zeros(1, self.view.channels, self.view.image, self.view.image, dtype=torch.uint8)
         return tuple(self(blank).shape[1:])
 
-    def _formed(self, values: Tensor) -> Tensor:
+    def _exactly(self) -> AbstractContextManager[None]:
+        """Convolutions in fp32 are that on a GPU, too, where torch would take fewer bits (TF32) by itself."""
+        if self.precision != "fp32" or self.device.type != "cuda":
+            return nullcontext()
+        now = torch.backends.cudnn
+        return now.flags(now.enabled, now.benchmark, deterministic=now.deterministic, allow_tf32=False)
+
+    def _formed(self, values: Any) -> Tensor:
+        if not isinstance(values, Tensor):
+            raise InputError(f"The layer '{self.layer}' gives a {type(values).__name__}, not one array: take another.")
         return values if self.maps or values.ndim != 4 else values.mean((2, 3))
 
     def _stopping(self) -> Any:
