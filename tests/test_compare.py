@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import convista
 from convista.cli.app import app
 from convista.errors import ConvistaError, InputError, InterruptedRunError, RunError
+from convista.reports import comparison_page
 from convista.tasks import Run
 from convista.training import Console
 
@@ -113,6 +114,38 @@ def test_the_same_seed_again_counts_once(runs: dict[str, Path], tmp_path: Path) 
     assert (setting.n, setting.test["top1"].n) == (2, 2)
     assert setting.others == ("again: done, not counted: seed 0 once more",)
     assert len(setting.runs) == 3
+
+
+def test_what_runs_began_with_is_part_of_their_setting(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"epochs": 2, "limit": 60}
+    convista.train("digits", model="lenet5", out=tmp_path / "one", **words)
+    convista.train("digits", model="lenet5", out=tmp_path / "other", seed=5, epochs=1)
+    convista.train("digits", from_=tmp_path / "one", out=tmp_path / "a", **words)
+    convista.train("digits", from_=tmp_path / "other", out=tmp_path / "b", **words)
+    convista.train("digits", from_=tmp_path / "one", adapt="pixels", out=tmp_path / "c", **words)
+    runs = [tmp_path / name for name in "abc"]
+    found = convista.compare(*runs)
+    assert found.differing == ("from", "adapt")
+    assert [setting.n for setting in found.settings] == [1, 1, 1]
+    assert not any(setting.others for setting in found.settings)
+    scratch = convista.compare(runs[0], tmp_path / "one")
+    assert "from" in scratch.differing
+    caution = f"pictures are among those that {tmp_path / 'other'} learned from"
+    assert any(note.startswith("b: Caution") and caution in note for note in found.notes)
+    page = comparison_page(found)
+    assert "that training never saw" not in page
+    assert "that training never saw" not in (tmp_path / "b" / "report.html").read_text()
+    assert caution in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_what_begins_as_a_head_has_an_epoch_0_and_others_begin_at_1(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"epochs": 2, "limit": 60}
+    convista.train("digits", model="lenet5", out=tmp_path / "one", **words)
+    convista.train("digits", from_=tmp_path / "one", out=tmp_path / "a", **words)
+    page = comparison_page(convista.compare(tmp_path / "one", tmp_path / "a"))
+    lines = {name: points.split() for points, name in re.findall(r'points="([^"]*)"><title>(\w+)', page)[-2:]}
+    assert [len(lines["one"]), len(lines["a"])] == [2, 3]
+    assert lines["one"][0].split(",")[0] == lines["a"][1].split(",")[0]
 
 
 def test_a_folder_of_runs_stands_for_all_of_them(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_links_in_circles_end(photos: Path) -> None:
         (lambda root: [p.unlink() for p in root.rglob("*.*")], "no files"),
         (
             lambda root: [p.unlink() for p in sorted((root / "red").iterdir())[1:]],
-            "'red' has 1 different usable picture ",
+            "'red' has 1. Add",
         ),
         (lambda root: [p.write_bytes(b"x") for p in (root / "red").iterdir()], "'red' has no usable picture"),
         (lambda root: [p.rename(root / f"{p.parent.name}{p.name}") for p in root.rglob("*.*")], "no class folders"),

@@ -229,7 +229,7 @@ def _one_picture(root: Path) -> None:
     [
         (_empty, (), "There are no files in 'photos'"),
         (_one_class, (), "one class only (blue)"),
-        (_one_picture, (), "Class 'red' has 1 different usable picture to train on"),
+        (_one_picture, (), "'red' has 1."),
         (None, ("--model", "resnet81"), "Did you mean resnet18"),
         (None, ("--model", "lenet5", "--image", "8"), "cannot take pictures of 8x8"),
         (None, ("--epochs", "0"), "epochs=0"),

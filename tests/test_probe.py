@@ -252,6 +252,14 @@ def test_a_wrong_label_is_doubted_though_the_picture_is_there_twice() -> None:
     assert {it.picture for it in suspects(twice, classes, 3, groups=groups)} == {7, 67}
 
 
+def test_a_share_of_pictures_is_exact_so_that_equals_are_equal() -> None:
+    features, targets = blobs(54, 8, apart=1.0)
+    _, history = train_head(features[:, None], targets, 3, HeadRecipe(epochs=3), None, (features[:18], targets[:18]))
+    for row in history:
+        assert row.val_top1 is not None
+        assert row.val_top1 == round(row.val_top1 * 18) / 18
+
+
 def test_what_is_said_of_a_picture_left_out_does_not_depend_on_its_label() -> None:
     problem, start = regressions(), np.zeros((7, 3, 3))
     before = problem.left_out(problem.fitted(start, 0.01, FINE))

@@ -428,6 +428,33 @@ def test_features_come_as_a_file(photos: Path, weights: Path, tmp_path: Path, ou
         assert table["paths"].tolist() == list(found.paths)
 
 
+def test_maps_of_what_has_none_are_refused(photos: Path, weights: Path) -> None:
+    with pytest.raises(InputError, match="what the classifier is given is a vector"):
+        convista.features(weights, photos, maps=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"from_": 123}, "from_=123 was given; expected a network's name or a run folder"),
+        ({"from_": "lenet5", "weights": "RUN"}, "is a folder; a run is named by itself: --from "),
+        ({"from_": "lenet5", "weights": "."}, "is a folder; expected a file of weights"),
+        ({"from_": "FILE"}, "is a file: name its network, too: --from NETWORK --weights "),
+        ({"form_": "lenet5"}, "Did you mean from_"),
+        ({"from_": "lenet5", "wieghts": "x"}, "Did you mean weights"),
+    ],
+)
+def test_slips_around_weights_are_told(words: dict[str, Any], said: str, photos: Path, weights: Path) -> None:
+    places = {"RUN": str(weights), "FILE": str(weights / "model.safetensors")}
+    with pytest.raises(InputError, match=said):
+        convista.train(photos, **{word: places.get(value, value) for word, value in words.items()})
+
+
+def test_networks_to_pick_from_come_one_after_another(photos: Path, weights: Path) -> None:
+    with pytest.raises(InputError, match="expected names and run folders, one after another"):
+        convista.pick([weights], from_data=photos)  # type: ignore[arg-type]
+
+
 def test_features_need_no_classes(photos: Path, weights: Path, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()

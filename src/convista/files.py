@@ -104,7 +104,8 @@ def check_page(path: Path) -> None:
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The operating system's error in our words."""
     why = WHY.get(error.errno or 0, (error.strerror or str(error)).lower())
-    return StorageError(f"{path} cannot be written: {why}. Make room there, or choose another place.")
+    cure = "Make room there, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose"
+    return StorageError(f"{path} cannot be written: {why}. {cure} another place.")
 
 
 def without_login(text: str) -> str:

@@ -13,6 +13,8 @@ __all__ = ["INIT_NAMES", "OPTIMIZER_NAMES", "SCHEDULE_NAMES", "Looks", "Recipe",
 
 OPTIMIZER_NAMES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "lamb", "muon")
 INIT_NAMES = ("he", "xavier", "lsuv", "dirac", "zeros")
+# What the verb takes beside a recipe.
+FRONT = ("adapt", "console", "device", "from_", "out", "recipe", "resume", "strict", "tensorboard", "weights")
 SCHEDULE_NAMES = ("constant", "step", "plateau", "exponential", "cosine", "restarts", "onecycle")
 
 
@@ -84,7 +86,7 @@ class Recipe:
     @classmethod
     def of(cls, **words: Any) -> Recipe:
         """A recipe from the words given, the rest at their defaults. Raises `InputError` for what makes no sense."""
-        recipe = checked(cls, words)
+        recipe = checked(cls, words, FRONT)
         for name in ("label_smoothing", "ema", "dropout", "stochastic_depth"):
             if (getattr(recipe, name) or 0) >= 1:
                 raise InputError(f"{name}={getattr(recipe, name)} was given; it must be below 1.")

@@ -202,6 +202,9 @@ def pick(
             said = os.fspath(networks[0]) if networks else "limit" if limit else "device"
             raise InputError(f"{said} was given without --from-data, the pictures to try networks on.")
         return pick_by_price(say=say, **words)
+    for network in networks:
+        if not isinstance(network, str | os.PathLike):
+            raise InputError(f"{network!r} was given as a network; expected names and run folders, one after another.")
     limit = LIMIT if limit is None else limit
     _check_limit(limit)
     known = list(Budget.__dataclass_fields__)

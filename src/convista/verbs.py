@@ -105,7 +105,7 @@ def train(
     >>> run.test.floor["top1"] < run.test.top1
     True
     """
-    begun = {k: os.fspath(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
+    begun = {k: str(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
     console = console or Console(command=_as_call("train", data, out, recipe, words | begun))
     place = _place(data, out, resume, recipe, words)
     if from_ is not None and resume is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import MISSING, field, fields
 from typing import Any, TypeVar
 
@@ -41,13 +42,13 @@ def same(name: str, default: Any = MISSING, *, of: Any) -> Any:
     return field(default=own.default if default is MISSING else default, metadata=dict(own.metadata))
 
 
-def checked(kind: type[Words], words: dict[str, Any]) -> Words:
-    """A record of this kind from words, each held to its own type and bounds."""
+def checked(kind: type[Words], words: dict[str, Any], beside: Iterable[str] = ()) -> Words:
+    """A record of this kind from words, each held to its own type and bounds; `beside` are others that may be meant."""
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     for name in words:
         if name not in known:
             near = OTHERS_SAY.get(name, "")
-            raise UnknownNameError("option", name, known, near if near in known else "")
+            raise UnknownNameError("option", name, [*known, *beside], near if near in known else "")
     record = kind(**{name: _spelt(bare(value), known[name].metadata["choices"]) for name, value in words.items()})
     for name, f in known.items():
         plain, _, optional = str(f.type).partition(" | ")

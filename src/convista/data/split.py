@@ -18,6 +18,7 @@ from convista.records import BadFile
 __all__ = ["SPLITS", "Picture", "assign_splits", "drop_conflicts", "in_turn", "some_of_each"]
 
 SPLITS = ("train", "val", "test")
+SHOWN = 8  # classes that an error names
 VAL_SHARE, TEST_SHARE = 0.10, 0.15  # of each class, where the data does not say itself
 
 
@@ -96,8 +97,7 @@ def assign_splits(pictures: Sequence[Picture], seed: int, limit: int | None = No
     for picture in pictures:
         if (picture.split or "train") == "train":
             mine[picture.label].add(picture.digest)
-    for label, digests in mine.items():
-        _check_size(label, len(digests), 1 + len(shares))
+    _check_sizes({label: len(digests) for label, digests in mine.items()}, max(2, 1 + len(shares)))
     sizes = {label: _sizes(len(digests), shares) for label, digests in mine.items()}
     room = {label: len(digests) - sum(sizes[label].values()) for label, digests in mine.items()}
     quotas = {} if limit is None else _equal_parts(limit, room)  # of training pictures
@@ -165,12 +165,13 @@ def _shuffled(digests: set[str], key: object) -> list[str]:
     return sorted(digests, key=lambda digest: hashlib.blake2b(f"{key}/{digest}".encode()).digest())
 
 
-def _check_size(label: str, found: int, needed: int) -> None:
-    if found < max(2, needed):
-        needed = max(2, needed)
+def _check_sizes(sizes: dict[str, int], needed: int) -> None:
+    small = [f"'{label}' has {found}" for label, found in sizes.items() if found < needed]
+    if small:
+        named = f"{', '.join(small[:SHOWN])}{', …' * (len(small) > SHOWN)}"
         raise DataError(
-            f"Class '{label}' has {found} different usable picture{'s' * (found != 1)} to train on; at least {needed} "
-            "are needed, so that each split gets one. Add pictures, or take the folder away."
+            f"At least {needed} different usable pictures to train on are needed in each class, so that each split "
+            f"gets one; {named}. Add pictures, or take the folder{'s' * (len(small) > 1)} away."
         )
 
 

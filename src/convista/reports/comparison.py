@@ -119,10 +119,12 @@ def styles() -> list[tuple[int, int, int]]:
 
 
 def _curves(runs: Sequence[Candidate], figure: str, unit: str, kinds: dict[str, str]) -> str:
-    def line(history: Sequence[Epoch]) -> list[float]:
-        return [float(getattr(row, figure)) for row in history]
+    first = min((run.history[0].epoch for run in runs), default=1)  # 0 where one begins as a head
 
-    return curves({run.name: line(run.history) for run in runs}, unit, kinds=kinds)
+    def line(history: Sequence[Epoch]) -> list[float]:
+        return [math.nan] * (history[0].epoch - first) + [float(getattr(row, figure)) for row in history]
+
+    return curves({run.name: line(run.history) for run in runs}, unit, first, kinds)
 
 
 def _columns(found: Comparison, seed: bool) -> list[str]:

@@ -54,9 +54,9 @@ class Candidate:
     """A run in a comparison. `state` is done, unfinished, diverged, failed or not begun, `reason` why it diverged or
     failed.
 
-    `words` is its recipe, `val` and `test` hold top1, top5, loss and ece of the best weights (empty before the end),
-    the floors the same figures of who does not look. `pictures` and `tested` are fingerprints of all pictures with
-    their classes, and of those of the test.
+    `words` is its recipe and what it began with, `val` and `test` hold top1, top5, loss and ece of the best weights
+    (empty before the end), the floors the same figures of who does not look. `cautions` says what makes them less than
+    they seem. `pictures` and `tested` are fingerprints of all pictures with their classes, and of those of the test.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Candidate:
     test: dict[str, float] = field(default_factory=dict)
     val_floor: dict[str, float] = field(default_factory=dict)
     test_floor: dict[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
     history: tuple[Epoch, ...] = field(default=(), repr=False)
 
 
@@ -165,7 +166,11 @@ def _expanded(path: Path) -> list[Candidate]:
             found.append(_candidate(folder, reason))
         else:
             state = "failed" if reason else "not begun"
-            found.append(Candidate("", str(folder), state, ledger.info["recipe"] | run["words"], reason))
+            found.append(
+                Candidate(
+                    "", str(folder), state, ledger.info["recipe"] | _beginning(ledger.info) | run["words"], reason
+                )
+            )
     return [_completed(run, found) for run in found]
 
 
@@ -201,7 +206,7 @@ def _read(run: Run) -> Candidate:
         name="",
         path=str(run.path),
         state="",
-        words=_recipe(info["recipe"]),
+        words=_recipe(info["recipe"]) | _beginning(info),
         data=str(info["name"]),
         machine=str(info["versions"]["machine"]),
         classes=run.labels,
@@ -218,6 +223,7 @@ def _read(run: Run) -> Candidate:
         test={key: float(test[key]) for key in FIGURES if test},
         val_floor=dict(val.get("floor", {})),
         test_floor=dict(test.get("floor", {})),
+        cautions=tuple(info.get("cautions", ())),
     )
 
 
@@ -227,6 +233,12 @@ def _recipe(words: dict[str, Any]) -> dict[str, Any]:
         return Recipe.of(**words).to_json()
     except InputError:  # of another version
         return dict(words)
+
+
+def _beginning(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run began with, in the words of the front door; None where it began from scratch."""
+    begun = info.get("from") or {}
+    return {"from": begun.get("source"), "weights": begun.get("weights"), "adapt": begun.get("adapt")}
 
 
 @cache
@@ -325,6 +337,7 @@ def _remarks(runs: Sequence[Candidate]) -> tuple[tuple[str, ...], tuple[str, ...
             warnings.append(f"The runs were judged on different test pictures ({_sides(groups)}).")
         else:
             notes.append("Each seed draws its own test pictures: the spread over seeds has that in it, too.")
+    notes += [f"{run.name}: {caution}" for run in begun for caution in run.cautions]
     if len(_by(begun, lambda run: run.machine)) > 1:
         notes.append("The runs were made on different machines or numbers of threads: do not compare their seconds.")
     return tuple(warnings), tuple(notes)

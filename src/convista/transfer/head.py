@@ -185,8 +185,8 @@ class _Course:
     def judged(self, row: HeadEpoch, features: Features, targets: Classes) -> HeadEpoch:
         """The row with what the layer makes of features (m, D) and targets (m,)."""
         logits, wanted = self.layer(self.scale(features)), torch.tensor(targets, device=self.scale.device)
-        top1 = (logits.argmax(1) == wanted).float().mean()
-        return replace(row, val_loss=float(cross_entropy(logits, wanted)), val_top1=float(top1))
+        right = int((logits.argmax(1) == wanted).sum())
+        return replace(row, val_loss=float(cross_entropy(logits, wanted)), val_top1=right / len(targets))
 
     def _batches(self, epoch: int, features: Features, targets: Classes) -> Iterator[Batch]:
         """Each picture by one of its views, mixed with another's and disturbed, in the order of the epoch."""

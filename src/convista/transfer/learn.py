@@ -95,8 +95,11 @@ def train_from(data: str, start: Start, recipe: Recipe, place: Place, console: C
         origin: dict[str, Any] = {"command": without_secrets(console.command), "device": place.device, "job": ""}
         origin |= {"from": asdict(start), "base": begun, "unused": words}
         write_run(out, data, recipe, table, base.view, prepared, origin)
-        _warn_of_leaks(base.run, prepared, console)
-    return _learn(Run.load(out), base, net, prepared, place, device, console)
+        cautions = list(_leaks(base.run, prepared))
+        for caution in cautions:
+            console.say(caution)
+        run = Run.load(out).update(cautions=cautions)
+    return _learn(run, base, net, prepared, place, device, console)
 
 
 def resume_from(path: str | os.PathLike[str], place: Place, console: Console, world: World) -> Run:
@@ -125,18 +128,19 @@ def _check_alone(world: World) -> None:
         raise InputError("--from learns on cached features, in one process: leave torchrun out.")
 
 
-def _warn_of_leaks(run: Run | None, prepared: Prepared, console: Console) -> None:
+def _leaks(run: Run | None, prepared: Prepared) -> Iterator[str]:
     """Says how many of the pictures that judge the network has learned from already, or was chosen by."""
     if run is None:
         return
+    splits = run.info["splits"]
+    cure = "Give the same --seed and --limit, or other pictures." if splits["test"] else "Only other pictures can tell."
     for split, harm in (("test", "the test will look"), ("val", "what is chosen by validation will seem")):
         seen = run.knows(prepared.splits[split].digests, "train", "val" if split == "test" else "train")
         if seen:
             called = {"val": "validation"}.get(split, split)
-            console.say(
+            yield (
                 f"Caution: {seen:,} of the {len(prepared.splits[split]):,} {called} pictures are among those that "
-                f"{run.path} learned from or was chosen by, so {harm} better than it is. Give the same --seed and "
-                "--limit, or other pictures."
+                f"{run.path} learned from or was chosen by, so {harm} better than it is. {cure}"
             )
 
 
@@ -155,6 +159,8 @@ def start_of(
         raise InputError(f"--{word} {said} was given without --from, which says of which network.")
     if source is None:
         return None
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"from_={source!r} was given; expected a network's name or a run folder.")
     source = str(Path(source).resolve()) if is_run(os.fspath(source)) else os.fspath(source)
     if weights is not None:
         weights = str(Path(weights).resolve()) if Path(weights).exists() else os.fspath(weights)
@@ -289,8 +295,9 @@ class _Head:
 
     def __str__(self) -> str:
         reached, accuracy = self.history[self.best], self.probe.cross_validated
-        probe = "" if math.isnan(accuracy) else f"probe: cross-validated top-1 {accuracy:.3f}  "
-        return f"{probe}head: val loss {reached.val_loss:.4f} top-1 {reached.val_top1:.3f}"
+        alone = math.isnan(accuracy)
+        probe = "a class has one picture, so not cross-validated" if alone else f"cross-validated top-1 {accuracy:.3f}"
+        return f"probe: {probe}  head: val loss {reached.val_loss:.4f} top-1 {reached.val_top1:.3f}"
 
 
 def _head(run: Run, features: dict[str, Features], prepared: Prepared) -> _Head:

@@ -104,10 +104,10 @@ class Overview:
             f"near-duplicates (cosine from {self.threshold:.3f}): {groups}, {len(self.leaks):,} of them across splits"
         )
         paths = [shown(path) for path in self.seen.paths]
-        told += [f"  {' = '.join(paths[row] for row in group.rows[:NAMED])}" for group in self.groups[:NAMED]]
+        told += _some([f"  {' = '.join(paths[row] for row in group.rows)}" for group in self.groups])
         if self.classes:
             told.append(f"probably in the wrong class: {len(self.doubts):,}")
-        told += [f"  {paths[doubt.row]}, rather {doubt.guess}" for doubt in self.doubts[:NAMED]]
+        told += _some([f"  {paths[doubt.row]}, rather {doubt.guess}" for doubt in self.doubts])
         return "\n".join([*told, *self.left_out])
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +129,11 @@ class Overview:
             "bad_files": [vars(file) for file in self.bad],
             "places": [dict(zip(("path", "label", "split", "x", "y"), place, strict=True)) for place in places],
         }
+
+
+def _some(lines: list[str]) -> list[str]:
+    """The first ones, and how many more there are."""
+    return lines[:NAMED] + [f"  and {len(lines) - NAMED:,} more"] * (len(lines) > NAMED)
 
 
 def overview_of(base: Pretrained, source: Source, asked: MapRecipe, console: Console) -> Overview:

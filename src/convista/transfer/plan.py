@@ -63,7 +63,7 @@ class Situation:
         where = {"near": ", near those of the pretraining", "far": ", far from those of the pretraining"}
         probe = "" if math.isnan(self.accuracy) else f"the probe has {self.accuracy:.1%} of those left out right, "
         return (
-            f"{self.per_class:,.0f} pictures in each class{where.get(self.distance, '')}; "
+            f"{self.per_class:,.0f} pictures in each class on average{where.get(self.distance, '')}; "
             f"{probe}the head {self.validation:.1%} of validation"
         )
 
@@ -160,7 +160,7 @@ def check_words(net: nn.Module, recipe: Recipe) -> None:
     """Raises what `planned` raises for words, before any picture is looked at."""
     if not recipe.freeze_until:
         return
-    if recipe.unfreeze in ("none", "all"):
+    if recipe.unfreeze == "none":
         raise InputError(
             f"freeze_until={recipe.freeze_until} was given beside unfreeze={recipe.unfreeze}, which says something "
             "else: leave one of them out."

@@ -65,6 +65,11 @@ def pretrained(source: str, weights: str | None = None, word: str = "--from ") -
     `word` stands before the name on the command line. Raises `UnknownNameError`, `InputError`, and `WeightsError` where
     the weights cannot be had or do not say how they want to see a picture.
     """
+    if Path(source).is_file():
+        raise InputError(f"{source} is a file: name its network, too: {word}NETWORK --weights {source}")
+    if weights is not None and Path(weights).is_dir():
+        cure = f"a run is named by itself: {word}{weights}" if is_run(weights) else "expected a file of weights"
+        raise InputError(f"--weights {weights} is a folder; {cure}.")
     if is_run(source) or os.sep in source:  # no network has such a name: the error is about run folders
         if weights is not None:
             raise InputError(f"--weights {weights} was given beside the run {source}, which has its own.")

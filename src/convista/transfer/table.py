@@ -131,10 +131,16 @@ def table_of(
 
 
 def trunk_of(base: Pretrained, asked: FeatureRecipe) -> Trunk:
-    """The network up to the layer that is asked for. Raises `UnknownNameError` where there is none of that name."""
+    """The network up to the layer that is asked for. Raises `UnknownNameError` where there is none of that name, and
+    `InputError` for maps of what has none.
+    """
     device = pick_device(asked.device)
     precision = fast_precision(device) if asked.precision == "auto" else asked.precision
-    return Trunk(base.net, base.view, device, asked.layer or "", asked.maps, precision)
+    trunk = Trunk(base.net, base.view, device, asked.layer or "", asked.maps, precision)
+    if asked.maps and len(trunk.shape) == 1:
+        what = f"the layer '{asked.layer}' puts out" if asked.layer else "the classifier is given"
+        raise InputError(f"maps were asked for, but what {what} is a vector. Name a --layer before it that has maps.")
+    return trunk
 
 
 def read_pictures(source: Source, view: View, progress: Progress | None = None) -> tuple[Pictures, tuple[BadFile, ...]]:

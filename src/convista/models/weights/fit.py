@@ -189,9 +189,10 @@ def _refuse_partial(report: WeightsReport, head: str | None, partial: bool) -> N
     spare = head is not None and len(partners) <= 1
     if (missing or (extra and not spare)) and not partial:
         said = str(replace(report, missing=missing or report.missing)).replace("loaded", "would load", 1)
-        hint = "" if head else " Another number of classes is a word of create: create(…, classes=…)."
+        hint = "" if head else " In Python, create(…, classes=…) makes another number of classes."
         raise WeightsError(
-            f"The weights do not fit the network. {said}\nNothing was changed. partial=True takes what fits.{hint}"
+            f"The weights do not fit the network. {said}\nNothing was changed. In Python, partial=True takes what "
+            f"fits.{hint}"
         )
 
 
