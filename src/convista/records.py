@@ -111,8 +111,9 @@ class Score:
         return cls(**data | {"classes": tuple(ClassScore(**row) for row in data["classes"])})
 
     def __str__(self) -> str:
+        among = f", top-5 {self.top5:.3f}" if self.floor["top5"] < 1 else ""  # of five classes it is always right
         return (
-            f"top-1 {self.top1:.3f} (floor {self.floor['top1']:.3f}), top-5 {self.top5:.3f}, loss {self.loss:.3f}, "
+            f"top-1 {self.top1:.3f} (floor {self.floor['top1']:.3f}){among}, loss {self.loss:.3f}, "
             f"calibration error {self.ece:.3f}, {self.pictures:,} pictures"
         )
 

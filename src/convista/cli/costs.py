@@ -124,7 +124,12 @@ def _pick(
     limit: Annotated[int | None, typer.Option(help="With --from-data: at most so many pictures (2000).")] = None,
     device: Annotated[str | None, typer.Option(help="With --from-data: auto, cpu, cuda or mps.")] = None,
     json: Json = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a table (.csv), the record (.json) or, by price, a page (.html)."
+        ),
+    ] = None,
     **budget: Any,
 ) -> None:
     """List the networks that fit a budget, best first, and say what keeps the others out; or try them on pictures."""

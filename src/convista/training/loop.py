@@ -71,6 +71,7 @@ class Training:
     console: Console = field(default_factory=Console)
     thaw: Thaw | None = None  # where a part of the network learns only; all of it if not given
     verb: ClassVar[str] = "train"
+    of_pictures: ClassVar[bool] = True  # not of what was made of them
 
     def __post_init__(self) -> None:
         self.world, self.device, self.state, recipe = self.where.world, self.where.device, State(), self.recipe
@@ -99,7 +100,7 @@ class Training:
             self.view,
             recipe.seed,
             Mixing(recipe.mixup, recipe.cutmix, recipe.balanced),
-            Resident.of(self.train, self.device) if self.device.type == "cuda" else None,
+            Resident.of(self.train, self.device) if self.device.type == "cuda" and self.of_pictures else None,
         )
         self.ahead = Ahead(partial(self.augment, self.train), self.device)
         self.objective = Objective(recipe.label_smoothing, recipe.focal, self._class_weights())

@@ -187,7 +187,9 @@ def written(table: FeatureTable, out: Path) -> Path:
 
 def _npz(table: FeatureTable) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, features=table.kept, labels=np.array(table.labels), paths=np.array(table.paths))
+    told = {"labels": table.labels, "paths": table.paths, "classes": table.classes, "model": table.model}
+    arrays = {name: np.array(values) for name, values in told.items()}
+    np.savez(buffer, features=table.kept, targets=table.targets, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
@@ -198,7 +200,8 @@ def _parquet(table: FeatureTable) -> bytes:
     buffer = io.BytesIO()
     flat = table.features.reshape(len(table.paths), -1).astype(np.float32)
     columns = {"path": list(table.paths), "label": list(table.labels), "features": list(flat)}
-    parquet.write_table(pa.table(columns), buffer)
+    told = {"model": table.model, "shape": str(list(table.kept.shape[1:]))}  # of a picture's features, which lie flat
+    parquet.write_table(pa.table(columns).replace_schema_metadata(told), buffer)
     return buffer.getvalue()
 
 

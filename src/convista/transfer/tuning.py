@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -84,6 +85,7 @@ class TuningOnMaps(Training):
     Which one is a pure function of (seed, epoch, picture). What is mixed is mixed there (Verma et al. 2019).
     """
 
+    of_pictures: ClassVar[bool] = False
     seen: Features = field(kw_only=True)
     judging: Features = field(kw_only=True)
     first: str = field(kw_only=True)
