@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +338,19 @@ def test_what_a_map_is_made_of_is_refused_by_the_same_words() -> None:
         convista.neighbours("resnet20", "q.jpg", data="digits", tops=3)
     with pytest.raises(InputError, match="list was given as data"):
         convista.map("resnet20", [1])  # type: ignore[arg-type]
+
+
+def test_where_all_pairs_would_take_too_long_the_rest_is_done(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convista.transfer.overview.PAIRED", 10)
+    found = convista.map(run, method="pca")
+    assert not found.groups
+    assert "Near-duplicates are not looked for among more than 10 pictures" in str(found)
+    assert found.note.startswith("Principal components")
+    assert found.retrieval is not None
+
+
+def test_what_is_not_named_is_counted(run: Path) -> None:
+    found = convista.map(run, method="pca", alike=0.5)
+    largest = max(found.groups, key=lambda group: len(group.rows))
+    assert sum(line.count(" = ") for line in str(found).splitlines()) >= len(largest.rows) - 1
+    assert f"  and {7 * len(found.groups) - 5} more" in str(replace(found, groups=found.groups * 7))

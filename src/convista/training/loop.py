@@ -278,7 +278,8 @@ class Training:
 
     def judged(self) -> dict[str, float]:
         """The figures of validation: loss, top1, top5."""
-        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, self.arithmetic, self.recipe.views)
+        how = self.arithmetic if self.thaw is None else None  # the head to compare with was judged in full precision
+        logits = logits_of(self.kept, self.val, self.view, self.device, self.world, how, self.recipe.views)
         return figures(softmax(logits), self.val.targets)
 
     def line(self, row: Epoch) -> str:

@@ -29,6 +29,7 @@ __all__ = ["Doubt", "Group", "Overview", "overview_of"]
 PLACED = 5000  # pictures that t-SNE lays out by itself, and that ask for others of their class
 FOLDS = 5  # parts into which pictures are dealt to judge labels; smaller classes are not judged
 KS = (1, 5, 10)
+PAIRED = 100_000  # pictures among which all pairs are looked at
 NAMED = 5  # of a kind, where there is a line for each
 POOR = 0.75  # of the nearest pictures are of the class; below, the network tells too little apart to be believed
 IMPROBABLE = 0.05  # a class less probable than this is in doubt; see docs/results/neighbours.md
@@ -151,12 +152,12 @@ def overview_of(base: Pretrained, source: Source, asked: MapRecipe, console: Con
         said.append(f"{n - len(rows):,} pictures have no features but zeros: they are on the map, and are not judged.")
     labels = [seen.labels[row] for row in rows]
     splits = _splits(base, seen)
-    threshold, groups = _alike(values[rows], asked.alike)
+    threshold, groups = _alike(values[rows], asked.alike, said)
     alike = _numbers(groups, len(rows))
     found = _retrieved(values[rows], labels, said)
     said += _cautions(base, seen, found)
     return Overview(
-        base.model, source.name, method, _note(values, method, asked.seed), project(values, method, asked.seed),
+        base.model, source.name, method, *_placed(values, method, asked.seed),
         splits, found, threshold,
         _told(groups, rows, seen.labels, splits), _doubted(values[rows], labels, rows, alike, asked.seed, said),
         tuple(said), seen,
@@ -186,17 +187,23 @@ def _splits(base: Pretrained, seen: Seen) -> tuple[str | None, ...]:
     return tuple(known.get(picture.digest, picture.split) for picture in seen.pictures.pictures)
 
 
-def _note(values: NDArray[np.float32], method: str, seed: int) -> str:
+def _placed(values: NDArray[np.float32], method: str, seed: int) -> tuple[str, NDArray[np.float64]]:
+    """What the map is, and where each picture lies on it (n, 2)."""
     if method == "pca":
-        first, second = pca(values).explained
-        return f"Principal components of the features: {first:.0%} and {second:.0%} of their variance."
-    return f"By t-SNE of the features (seed {seed}): who lies beside whom says something, clusters' distances do not."
+        found = pca(values)
+        first, second = found.explained
+        return f"Principal components of the features: {first:.0%} and {second:.0%} of their variance.", found.points
+    note = f"By t-SNE of the features (seed {seed}): who lies beside whom says something, clusters' distances do not."
+    return note, project(values, method, seed)
 
 
-def _alike(values: NDArray[np.float32], alike: float | None) -> tuple[float, list[Duplicates]]:
+def _alike(values: NDArray[np.float32], alike: float | None, said: list[str]) -> tuple[float, list[Duplicates]]:
     if len(values) < 2:
         return 1.0, []
     threshold = usual_threshold(values) if alike is None else alike
+    if len(values) > PAIRED:
+        said.append(f"Near-duplicates are not looked for among more than {PAIRED:,} pictures: all pairs take too long.")
+        return threshold, []
     return threshold, duplicates(values, threshold)
 
 
