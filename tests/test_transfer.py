@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import convista
@@ -104,8 +105,6 @@ def test_a_changed_file_is_computed_anew_and_it_alone(photos: Path, tmp_path: Pa
     part = pictures(photos)
     name = part.pictures[3].path
     other = np.asarray(part[4])
-    from PIL import Image
-
     Image.fromarray(other[::-1].copy()).save(photos / name)
     after = features_of(trunk(), pictures(photos), Views(2, read_policy("light")), tmp_path)
     assert after.computed == 2
@@ -426,6 +425,20 @@ def test_features_come_as_a_file(photos: Path, weights: Path, tmp_path: Path, ou
         assert table["features"].shape == (len(found.paths), 64)
         assert set(table["labels"]) == {"blue", "green", "red"} or len(set(table["labels"])) > 1
         assert table["paths"].tolist() == list(found.paths)
+
+
+def test_copies_in_a_folder_do_not_make_the_probe_sure(weights: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        noise = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        for copy in range(3):
+            place = tmp_path / "data" / "ab"[i % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            noise.save(place / f"{i}-{copy}.png")
+    said: list[str] = []
+    convista.train(tmp_path / "data", from_=weights, out=tmp_path / "run", console=convista.Console(said.append))
+    (line,) = [text for text in said if text.startswith("probe: cross-validated")]
+    assert float(line.split()[3]) < 0.75
 
 
 def test_maps_of_what_has_none_are_refused(photos: Path, weights: Path) -> None:
