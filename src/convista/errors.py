@@ -5,6 +5,7 @@ ConvistaError
 │   ├── UnknownNameError  no such network, optimiser, option; says what comes nearest
 │   ├── DataError         the pictures cannot be trained or judged on
 │   ├── WeightsError      a weights file does not fit the network
+│   │   └── OfflineError    weights would have to be fetched, and no server answers
 │   ├── RunError          a run folder is missing, incomplete, taken or does not match
 │   ├── StorageError      a place that cannot be written, or is full
 │   └── DivergedError     the loss became not-a-number three times
@@ -24,6 +25,7 @@ __all__ = [
     "DivergedError",
     "InputError",
     "InterruptedRunError",
+    "OfflineError",
     "RunError",
     "StorageError",
     "UnknownNameError",
@@ -67,6 +69,10 @@ class DataError(InputError):
 
 class WeightsError(InputError):
     """A weights file does not fit the network."""
+
+
+class OfflineError(WeightsError):
+    """Weights that would have to be fetched, and no server answers."""
 
 
 class RunError(InputError):

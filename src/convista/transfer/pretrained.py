@@ -86,7 +86,7 @@ def pretrained(source: str, weights: str | None = None, word: str = "--from ") -
     try:
         net = create(source, weights=weights or "published")
     except WeightsError as error:
-        raise (WeightsError(f"{error} As in: {word}{source} --weights FILE") if weights is None else error) from None
+        raise (type(error)(f"{error} As in: {word}{source} --weights FILE") if weights is None else error) from None
     weights = weights or "published"
     return Pretrained(net, _view(getattr(net, "preprocessing", None), weights), source, source, weights)
 

@@ -14,7 +14,7 @@ import torch
 from convista.catalogue import Budget, catalogue
 from convista.data import Pictures, Source, eval_view
 from convista.devices import kept_memory
-from convista.errors import InputError, UnknownNameError
+from convista.errors import InputError, OfflineError, UnknownNameError
 from convista.pricing import cost, pick
 from convista.training import Console
 from convista.transfer.evidence import FOLDS, classified, evidence, floor_of
@@ -117,7 +117,7 @@ def ranking(
             base = candidate.opened()
         except InputError as error:
             out.append(LeftOut(candidate.word, candidate.said(error)))
-            lost += "there seems to be no network" in str(error)
+            lost += isinstance(error, OfflineError)
             if lost == MISSED and not networks:  # nobody asked for one of them in particular
                 console.say(
                     "There seems to be no network: the others are not tried. Name those whose weights you have."

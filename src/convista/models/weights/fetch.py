@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convista.catalogue import catalogue
 from convista.data import user_cache
-from convista.errors import WeightsError
+from convista.errors import OfflineError, WeightsError
 from convista.files import storage_error
 from convista.models.weights.origin import Origin
 from convista.models.weights.read import Weights, read_weights, sha256_of
@@ -89,11 +89,11 @@ def _from_hub(repository: str) -> Weights:
             f"There is no repository '{repository}' on the Hugging Face Hub, or it is not public."
         ) from None
     except (LocalEntryNotFoundError, ConnectionError) as error:
-        raise WeightsError(_no_network(f"{repository} (model.safetensors and config.json)", error)) from None
+        raise _offline(f"{repository} (model.safetensors and config.json)", error) from None
     except (EntryNotFoundError, HFValidationError) as error:
         raise WeightsError(f"{repository} has no weights of timm's kind: {str(error).splitlines()[0]}") from None
     except (HfHubHTTPError, OSError) as error:
-        raise WeightsError(_no_network(f"{repository} (model.safetensors and config.json)", error)) from None
+        raise _offline(f"{repository} (model.safetensors and config.json)", error) from None
     return replace(_configured(read_weights(file), config), source=repository)
 
 
@@ -154,7 +154,7 @@ def _fetched(url: str, part: Path) -> None:
     except HTTPError as error:
         raise WeightsError(f"{url} cannot be had: the server says {error.code} {error.reason}.") from None
     except (URLError, OSError) as error:
-        raise WeightsError(_no_network(url, error)) from None
+        raise _offline(url, error) from None
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -184,8 +184,8 @@ def _check(name: str, file: Path) -> Path:
     return file
 
 
-def _no_network(what: str, error: Exception) -> str:
-    return (
+def _offline(what: str, error: Exception) -> OfflineError:
+    return OfflineError(
         f"{what} could not be fetched; there seems to be no network ({type(error).__name__}). Fetch it on a machine "
         "that has one, and give the file's path."
     )
