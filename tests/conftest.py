@@ -1,40 +1,19 @@
-"""Shared by all tests: a cache of their own, pictures that are made on the spot, and a way to call the command."""
+"""Shared by all tests: pictures that are made on the spot, and a way to call the command."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # as many workers as cores
-
-
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the cache of the user who runs it."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("XDG_CACHE_HOME")
-    if before is not None:
-        os.environ["XDG_CACHE_HOME"] = before
-
-
-@pytest.fixture(autouse=True)
-def doctest_tmp(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
-    """Examples in docstrings may write into `tmp`."""
-    doctest_namespace["tmp"] = tmp_path
 
 
 def picture(hue: int, seed: int, size: tuple[int, int] = (40, 36)) -> Image.Image:

@@ -340,6 +340,17 @@ def test_what_a_map_is_made_of_is_refused_by_the_same_words() -> None:
         convista.map("resnet20", [1])  # type: ignore[arg-type]
 
 
+def test_a_query_is_of_its_own_folder_whatever_its_copies_are_called(run: Path, tmp_path: Path) -> None:
+    folder = make_photos(tmp_path / "photos")
+    first = sorted((folder / "red").iterdir())[0]
+    shutil.copy(first, folder / "blue" / "wrong.png")
+    (query,) = convista.neighbours(convista.Run.load(run), first, data=folder).queries  # a run stands for its folder
+    assert query.label == "red"
+    shutil.copy(first, tmp_path / "elsewhere.png")
+    (query,) = convista.neighbours(run, tmp_path / "elsewhere.png", data=folder).queries
+    assert query.label is None
+
+
 def test_where_all_pairs_would_take_too_long_the_rest_is_done(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convista.transfer.overview.PAIRED", 10)
     found = convista.map(run, method="pca")

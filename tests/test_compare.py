@@ -136,6 +136,9 @@ def test_what_runs_began_with_is_part_of_their_setting(tmp_path: Path) -> None:
     assert "that training never saw" not in page
     assert "that training never saw" not in (tmp_path / "b" / "report.html").read_text()
     assert caution in (tmp_path / "b" / "report.html").read_text()
+    told = CliRunner().invoke(app, ["eval", str(tmp_path / "b"), "--json"])
+    assert caution in told.stderr
+    assert caution in json.loads(told.stdout)["cautions"][0]
 
 
 def test_what_begins_as_a_head_has_an_epoch_0_and_others_begin_at_1(tmp_path: Path) -> None:

@@ -454,6 +454,7 @@ def test_maps_of_what_has_none_are_refused(photos: Path, weights: Path) -> None:
         ({"from_": "lenet5", "weights": "."}, "is a folder; expected a file of weights"),
         ({"from_": "FILE"}, "is a file: name its network, too: --from NETWORK --weights "),
         ({"form_": "lenet5"}, "Did you mean from_"),
+        ({"from": "lenet5", "weights": "x"}, "Did you mean from_"),
         ({"from_": "lenet5", "wieghts": "x"}, "Did you mean weights"),
     ],
 )

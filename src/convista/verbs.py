@@ -106,6 +106,8 @@ def train(
     True
     """
     begun = {k: str(v) for k, v in {"from_": from_, "weights": weights, "adapt": adapt}.items() if v is not None}
+    if "from" in words:
+        raise UnknownNameError("option", "from", ["from_"], "from_")
     console = console or Console(command=_as_call("train", data, out, recipe, words | begun))
     place = _place(data, out, resume, recipe, words)
     if from_ is not None and resume is not None:

@@ -163,12 +163,16 @@ def _eval(
     """Judge a run on pictures that its training has not seen."""
     from convista.tasks import Run
 
-    score, counts = Run.load(run).evaluate(data, device)
+    judged = Run.load(run)
+    score, counts = judged.evaluate(data, device)
+    cautions = judged.info.get("cautions", []) if data is None else []
+    for caution in cautions:
+        print(caution, file=sys.stderr)
     if counts["seen_in_training"] or counts["bad"]:
         said = f"left out: {counts['seen_in_training']} pictures that training has seen, {counts['bad']} unusable files"
         print(said, file=sys.stderr)
     if json:
-        _put(asdict(score) | counts)
+        _put(asdict(score) | counts | {"cautions": cautions})
         return
     print(score)
     width = max(len(c.label) for c in score.classes)

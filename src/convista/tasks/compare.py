@@ -24,6 +24,7 @@ from convista.tasks.run import Run
 
 __all__ = ["Candidate", "Comparison", "Setting", "Spread", "compare_runs"]
 
+UNLABELLED = ("method", "temperature", "projection", "queue", "momentum_encoder")  # words of pretraining alone
 FIGURES = ("top1", "top5", "loss", "ece")
 
 
@@ -146,6 +147,8 @@ def compare_runs(paths: Iterable[Run | str | os.PathLike[str]]) -> Comparison:
         if place in seen:
             raise RunError(f"{run.path} is given twice.")
         seen.add(place)
+    if len({run.pictures for run in found if run.pictures}) > 1:
+        found = [replace(run, words=run.words | {"data": run.data}) if run.data else run for run in found]
     runs = _named(found)
     differing = tuple(word for word in _words(runs) if len({repr(r.words[word]) for r in runs if word in r.words}) > 1)
     warnings, notes = _remarks(runs)
@@ -238,7 +241,8 @@ def _recipe(words: dict[str, Any]) -> dict[str, Any]:
 def _beginning(info: Mapping[str, Any]) -> dict[str, Any]:
     """What a run began with, in the words of the front door; None where it began from scratch."""
     begun = info.get("from") or {}
-    return {"from": begun.get("source"), "weights": begun.get("weights"), "adapt": begun.get("adapt")}
+    words = {"from": begun.get("source"), "weights": begun.get("weights"), "adapt": begun.get("adapt")}
+    return words | {word: value for word, value in info.get("pretrain", {}).items() if word in UNLABELLED}
 
 
 @cache
@@ -329,7 +333,7 @@ def _remarks(runs: Sequence[Candidate]) -> tuple[tuple[str, ...], tuple[str, ...
     warnings, notes = [], []
     if len(groups := _by(begun, lambda run: run.classes)) > 1:
         warnings.append(f"The runs tell different classes apart ({_sides(groups)}): do not compare their scores.")
-    elif len(groups := _by(begun, lambda run: run.pictures)) > 1:
+    if len(groups := _by(begun, lambda run: run.pictures)) > 1:
         warnings.append(f"The runs saw different pictures ({_sides(groups)}): do not compare their scores.")
     elif len(groups := _by(begun, lambda run: run.tested)) > 1:
         seeds = _by(begun, lambda run: (run.words.get("seed"), run.tested))

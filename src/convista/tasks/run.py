@@ -83,6 +83,10 @@ class Run:
             raise RunError(f"{path} was written in format {version}; this convista reads format {VERSION}.")
         return cls(Path(path), info)
 
+    def __fspath__(self) -> str:
+        """The run folder: a run may stand wherever the path of one may."""
+        return str(self.path)
+
     def __repr__(self) -> str:
         model, data, status = self.info["recipe"]["model"], self.info["name"], self.info["status"]
         return f"Run({str(self.path)!r}: {model} on {data}, {status})"

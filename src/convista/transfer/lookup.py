@@ -211,10 +211,13 @@ def _check_directions(*several: Seen) -> None:
 
 
 def _labels(own: Seen, stored: Seen) -> Iterable[str | None]:
-    copies, classes = dict(zip(stored.contents, stored.labels, strict=True)), set(stored.labels)
+    """The class of each query: its folder's, if that is one, else the one that all its copies have."""
+    copies: dict[str, set[str | None]] = {}
+    for content, label in zip(stored.contents, stored.labels, strict=True):
+        copies.setdefault(content, set()).add(label)
     for path, content in zip(own.paths, own.contents, strict=True):
-        folder = PurePath(path).parent.name
-        yield copies.get(content) or (folder if folder in classes else None)
+        folder, said = PurePath(path).parent.name, copies.get(content, set())
+        yield folder if folder in stored.labels else next(iter(said)) if len(said) == 1 else None
 
 
 def _told(found: Found) -> Iterable[Query]:

@@ -62,9 +62,10 @@ class Situation:
     def __str__(self) -> str:
         where = {"near": ", near those of the pretraining", "far": ", far from those of the pretraining"}
         probe = "" if math.isnan(self.accuracy) else f"the probe has {self.accuracy:.1%} of those left out right, "
+        many = f"{self.per_class:,.0f} picture{'s' * (round(self.per_class) != 1)}"
         return (
-            f"{self.per_class:,.0f} pictures in each class on average{where.get(self.distance, '')}; "
-            f"{probe}the head {self.validation:.1%} of validation"
+            f"{many} in each class on average{where.get(self.distance, '')}; "
+            f"{probe}the head has {self.validation:.1%} of validation right"
         )
 
     @property
