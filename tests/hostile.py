@@ -9,8 +9,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from conftest import picture
 from PIL import Image
+
+from conftest import picture
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_photos, picture
 from PIL import Image, ImageEnhance
 from test_neighbours import data_of, offline
 from typer.testing import CliRunner
 
 import convista
+from conftest import make_photos, picture
 from convista.cli.app import app
 from convista.errors import InputError
 from convista.feature_recipes import FeatureRecipe, MapRecipe

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torchvision
-from conftest import Call, json_of
 from torch import nn
 
 import convista as package
+from conftest import Call, json_of
 from convista.blocks import Chain, Conv, Head
 from convista.catalogue import TABLE, amount, catalogue, find
 from convista.errors import InputError, UnknownNameError

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_photos
 from typer.testing import CliRunner
 
 import convista
+from conftest import make_photos
 from convista.cli.app import app
 from convista.errors import ConvistaError, InputError, InterruptedRunError, RunError
 from convista.reports import comparison_page

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_photos, picture
 from hostile import encoded, kinds, make_hostile, rotated
 from PIL import Image, ImageOps
 
+from conftest import make_photos, picture
 from convista.data import (
     Augmentation,
     BadPictureError,

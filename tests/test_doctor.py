@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from conftest import make_photos
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import convista
+from conftest import make_photos
 from convista.cli.app import app
 from convista.errors import InputError
 from convista.training import Diagnosis, diagnose

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_photos
 from test_shards import samples, write_shard, write_shards
 from torch import nn
 
 import convista
+from conftest import make_photos
 from convista.data import user_cache
 from convista.errors import DataError, InputError, RunError
 from convista.feature_recipes import FeatureRecipe

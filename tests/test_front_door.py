@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Call, json_of, make_photos, picture
 from hostile import make_hostile
 from PIL import Image
 
 import convista as package
+from conftest import Call, json_of, make_photos, picture
 from convista.errors import InputError
 from convista.records import Score
 from convista.tasks import Run

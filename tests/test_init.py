@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from conftest import make_photos
 from torch import Tensor, nn
 
 import convista
+from conftest import make_photos
 from convista.blocks import INITIALISERS, Add, SubsampleAndPad, weighted, zero_last
 from convista.errors import InputError, UnknownNameError
 from convista.recipe import INIT_NAMES, Recipe

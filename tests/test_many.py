@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from conftest import make_photos
 from test_resume import results
 
 import convista
+from conftest import make_photos
 from convista.errors import InputError, InterruptedRunError
 from convista.tasks import Run
 from convista.tasks.restart import left_behind

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Call, json_of, picture
 from torch import Tensor, nn
 
 import convista
+from conftest import Call, json_of, picture
 from convista.data import Augmentation, open_source, prepare, read_policy
 from convista.errors import DataError, DivergedError, InputError, InterruptedRunError, RunError, UnknownNameError
 from convista.feature_recipes import SelfRecipe

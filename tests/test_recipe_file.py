@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Call, json_of
 
+from conftest import Call, json_of
 from convista.errors import InputError
 from convista.recipe import Recipe
 from convista.tasks import Run, read_recipe

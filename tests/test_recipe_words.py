@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Call, json_of
 from torch import nn
 
 import convista
+from conftest import Call, json_of
 from convista.errors import InputError, InterruptedRunError
 from convista.training import Console
 

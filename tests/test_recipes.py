@@ -12,8 +12,8 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-from conftest import json_of
 
+from conftest import json_of
 from convista.recipe import Recipe
 from convista.tasks import read_recipe
 from convista.tasks.axes import combinations

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Call, make_photos
 
+from conftest import Call, make_photos
 from convista.errors import RunError
 from convista.tasks import Run
 from convista.training import Console

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Call, json_of, make_photos
 
+from conftest import Call, json_of, make_photos
 from convista.data import lasting_address, list_pictures, open_cache, open_source, prepare, remote
 from convista.data.shards import expand_braces
 from convista.errors import DataError, InterruptedRunError

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import json_of, make_photos
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import convista
+from conftest import json_of, make_photos
 from convista.data import Normalise, Pictures, eval_view, open_source, prepare
 from convista.errors import DataError, InputError, UnknownNameError
 from convista.records import View

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_photos
 from typer.testing import CliRunner
 
 import convista as package
+from conftest import make_photos
 from convista.cli.app import app
 from convista.data import steps_in_epoch
 from convista.errors import DivergedError, InputError, InterruptedRunError, RunError

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Call, json_of
 from PIL import Image
 from torch import nn
 
 import convista as library
+from conftest import Call, json_of
 from convista.data import Batch, Prepared, global_batches, open_source, prepare
 from convista.errors import InputError
 from convista.recipe import Recipe
