@@ -120,7 +120,7 @@ def test_softmax_probe_is_the_optimum_of_scikit_learn(shape: tuple[int, int], st
     assert probe.regularisation == strength
     rows = standardised(features)
     twin = LogisticRegression(C=1 / (len(rows) * strength), tol=1e-10, max_iter=10_000).fit(rows, targets)
-    assert softmax(probe(features).astype(float)) == pytest.approx(twin.predict_proba(rows), abs=2e-4)
+    assert softmax(probe(features).astype(float)) == pytest.approx(twin.predict_proba(rows), abs=1e-4)
 
 
 def regressions(n: int = 40, length: int = 6, folds: int = 3) -> Regressions:

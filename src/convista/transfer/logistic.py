@@ -23,7 +23,7 @@ __all__ = ["Regressions", "Validated", "cross_validate", "probe_of", "softmax_pr
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(2, -13, -1))  # the strongest first: easy, and near the next
 SAMPLE, LEAST = 200, 1e-6  # pictures that the curvature is estimated from, and how small it is at least
 LOGITS = 1 << 22  # computed at a time
-ROUGH, FINE = 1e-2, 1e-4  # the steepest slope at which descent ends, while choosing and at last
+ROUGH, FINE = 1e-2, 1e-5  # the steepest slope at which descent ends, while choosing and at last
 
 
 def softmax_probe(
@@ -53,7 +53,8 @@ def softmax_probe(
         raise InputError(f"The regularisation is a number above 0, such as 0.1; here {regularisation}.")
     strengths = STRENGTHS if regularisation is None else (regularisation,)
     found = cross_validate(features, targets, classes, stratified(targets, folds, seed, groups), strengths)
-    whole = replace(found.regressions, learns=np.ones((len(targets), 1), bool))
+    exact = found.regressions.along.astype(np.float64)  # slopes this flat drown in the rounding of float32
+    whole = replace(found.regressions, along=exact, learns=np.ones((len(targets), 1), bool))
     fitted = whole.fitted(found.coefficients.mean(1, keepdims=True), found.regularisation, FINE)[:, 0]
     weights, bias = found.axes.folded(fitted[1:], fitted[0])
     return Probe(weights, bias, found.regularisation, accuracy(found.left_out, targets))
